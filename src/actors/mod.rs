@@ -1,0 +1,1 @@
+//! The shell: feeds the pure entities and performs their effects.

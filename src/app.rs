@@ -1,0 +1,1 @@
+//! The composition root: builds adapters and actors, starts and stops them in order.

@@ -1,0 +1,1 @@
+//! Training examples, point in time.

@@ -1,0 +1,22 @@
+//! Layer 0: values and functions. No clock, no randomness, no I/O, no async: time is an argument.
+//!
+//! Law: same events, same catalogue, same answers of the models give the same decisions, bit for bit.
+
+pub mod alert;
+pub mod backoff;
+pub mod catalog;
+pub mod codec;
+pub mod entity;
+pub mod event;
+pub mod fact;
+pub mod features;
+pub mod id;
+pub mod label;
+pub mod market;
+pub mod policy;
+pub mod roster;
+pub mod score;
+pub mod signal;
+pub mod time;
+pub mod watermark;
+pub mod window;

@@ -1,0 +1,53 @@
+//! A model's answer: raw score, calibrated probability, contributions. "Score" and "probability" are never synonyms.
+
+use std::sync::Arc;
+
+use super::catalog::ModelIx;
+
+/// What one model says of one feature vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// The version that answered.
+    pub version: Arc<str>,
+    /// Probability before calibration, 0 to 1.
+    pub raw: f32,
+    /// Calibrated probability, 0 to 1.
+    pub probability: f32,
+    /// Constant part of the raw logit.
+    pub bias: f32,
+    /// Per feature, in the model's order: logit(raw) = bias + sum.
+    pub contributions: Box<[f32]>,
+}
+
+/// A feature vector to score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The model.
+    pub model: ModelIx,
+    /// The model's features in the model's order; NaN where unknown.
+    pub features: Box<[f32]>,
+}
+
+/// Why there is no score.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unscored {
+    /// No model of that type is loaded.
+    #[error("no model of type {model_type} is loaded")]
+    NoModel {
+        /// The type.
+        model_type: String,
+    },
+    /// The model ran and failed, or answered nonsense.
+    #[error("model {model_type} {version} failed: {reason}")]
+    Failed {
+        /// The type.
+        model_type: String,
+        /// The version.
+        version: String,
+        /// What the runtime said.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("no score in time")]
+    Timeout,
+}

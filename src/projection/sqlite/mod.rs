@@ -1,0 +1,1 @@
+//! The projection in one SQLite file.

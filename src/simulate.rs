@@ -1,0 +1,1 @@
+//! A seeded population whose hidden intents show in behaviour and end in conversions.

@@ -1,0 +1,1 @@
+//! The default store: one directory, one process, durable before acknowledged.

@@ -1,0 +1,1 @@
+//! The store for tests and simulation, with fault hooks.

@@ -1,0 +1,206 @@
+//! The log, as a port: append at an expected revision, read, subscribe.
+//!
+//! Law: what an append acknowledged is durable, has its place for ever, and is answered again when asked for.
+//! One contract suite (`tests/it/store_contract.rs`) holds every adapter to it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use crate::domain::event::{ExpectedRevision, NewEvent, Position, Recorded, Revision};
+
+/// A future that a trait object can give.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Names one store: positions and everything derived from them are good only with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StoreId(pub Uuid);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Events for one stream, taken all or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// The stream.
+    pub stream: String,
+    /// Where it must end. With [`ExpectedRevision::Any`], events whose id the stream already holds are left out and
+    /// counted as duplicates; with the others, the same ids at the same place again are an idempotent success.
+    pub expected: ExpectedRevision,
+    /// The events, in order; ids unique among them.
+    pub events: Vec<NewEvent>,
+}
+
+/// What an append did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The revision of the last of the given events (or of the newest duplicate, when all were).
+    pub revision: Revision,
+    /// The position of the last of the given events (or of the newest duplicate).
+    pub position: Position,
+    /// How many were new.
+    pub appended: u32,
+    /// How many the stream held already.
+    pub duplicates: u32,
+}
+
+/// The answer for one [`Append`]: expected outcomes are values.
+pub type AppendAnswer = Result<Appended, Conflict>;
+
+/// The stream does not end where the append expected it to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stream {stream} was expected at {expected:?} and ends at {actual:?}")]
+pub struct Conflict {
+    /// The stream.
+    pub stream: String,
+    /// What was expected.
+    pub expected: ExpectedRevision,
+    /// Its last revision, or none when it does not exist.
+    pub actual: Option<Revision>,
+}
+
+/// Why the store could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not now: disk full, read-only, not reachable, stopping. Retry; nothing was lost, nothing half done.
+    #[error("the store is unavailable: {reason}")]
+    Unavailable {
+        /// What, where, and the way out.
+        reason: String,
+        /// The cause.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// The stored bytes are not what was written. Stop, and restore or repair.
+    #[error("the store is damaged: {what} in {path} at byte {offset}")]
+    Corrupt {
+        /// What does not match.
+        what: String,
+        /// Which file.
+        path: String,
+        /// Where in it.
+        offset: u64,
+    },
+    /// The request itself is outside the store's bounds.
+    #[error("the store refuses the request: {reason}")]
+    Invalid {
+        /// Which bound, and what was asked.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// Which way to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Older to newer.
+    Forwards,
+    /// Newer to older.
+    Backwards,
+}
+
+/// Which events of `$all`: those whose stream begins with any of these; all when empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Stream name prefixes.
+    pub stream_prefixes: Vec<String>,
+}
+
+impl Filter {
+    /// A filter on stream prefixes.
+    pub fn streams(prefixes: &[&str]) -> Self {
+        Self { stream_prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect() }
+    }
+
+    /// Whether a stream passes.
+    pub fn admits(&self, stream: &str) -> bool {
+        self.stream_prefixes.is_empty()
+            || self.stream_prefixes.iter().any(|prefix| stream.starts_with(prefix))
+    }
+}
+
+/// A page of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The events, in reading order.
+    pub events: Vec<Recorded>,
+    /// Where to read on: for a stream the next revision, for `$all` the position to read on from; none at the end.
+    pub next: Option<u64>,
+    /// Whether the stream exists (always true for `$all`).
+    pub exists: bool,
+}
+
+/// What a subscription says, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Events, oldest first, never empty.
+    Events(Vec<Recorded>),
+    /// Everything up to here has been considered, whether it passed the filter or not.
+    Checkpoint(Position),
+    /// All that was in the log has been told; what follows is live. Again after each time of falling behind.
+    CaughtUp(Option<Position>),
+}
+
+/// A running subscription; dropped, it ends.
+pub trait Subscription: Send {
+    /// The next message. A slow caller slows only itself: memory for it is bounded.
+    fn next(&mut self) -> BoxFuture<'_, Result<Message, Error>>;
+}
+
+/// An event store.
+pub trait EventStore: Send + Sync + 'static {
+    /// Which store this is.
+    fn id(&self) -> StoreId;
+
+    /// Appends many, each all or none; answers in order when all are durable. The appends of one call share one
+    /// durable write when they fit in a block, and then stand or fall together at a crash.
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<AppendAnswer>, Error>>;
+
+    /// Reads a stream from a revision (inclusive; none = the start forwards, the end backwards), at most `limit` events.
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        from: Option<Revision>,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, Error>>;
+
+    /// Reads `$all`. Forwards from a position inclusive; backwards only what stands before it; none = start or end.
+    fn read_all<'a>(
+        &'a self,
+        from: Option<Position>,
+        direction: Direction,
+        filter: &'a Filter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, Error>>;
+
+    /// Subscribes to `$all`, to events strictly after a position (none = from the start).
+    fn subscribe_all(&self, after: Option<Position>, filter: Filter) -> Box<dyn Subscription>;
+
+    /// Subscribes to a stream, to events strictly after a revision (none = from the start).
+    fn subscribe_stream(&self, stream: &str, after: Option<Revision>) -> Box<dyn Subscription>;
+
+    /// The position of the last event, if there is one.
+    fn head(&self) -> BoxFuture<'_, Result<Option<Position>, Error>>;
+
+    /// Whether the store can take appends now; the reason when it cannot. Asked by `/readyz`.
+    fn writable(&self) -> Result<(), Error>;
+}
+
+pub mod checkpoint;
+pub mod embedded;
+pub mod memory;
+pub mod snapshot;
