@@ -1,1 +1,203 @@
-//! Configuration: composes each module's own options; unknown keys are refused; all faults are listed at once.
+//! Configuration: composes each module's own `Options`, from `intentd.toml` and then the environment.
+//!
+//! Law: unknown keys are refused, and all faults are listed at once, each with its place and what would be right.
+//! Every key has a default; `config/intentd.toml` shows them all (a test holds the two equal).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::value::{Dict, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::telemetry;
+
+/// Prefix of the environment variables that set keys: `[http] listen` is `INTENTD_HTTP__LISTEN`.
+pub const ENVIRONMENT: &str = "INTENTD_";
+/// Environment variables with the prefix that are not keys.
+const NOT_KEYS: &[&str] = &["config"];
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where everything that the daemon writes lives.
+    pub data_dir: PathBuf,
+    /// The catalogue.
+    pub catalog: PathBuf,
+    /// `[log]`.
+    pub log: telemetry::Options,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("intentd-data"),
+            catalog: PathBuf::from("config/catalog.toml"),
+            log: telemetry::Options::default(),
+        }
+    }
+}
+
+/// Something wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// `config/intentd.toml:12` or `environment`.
+    pub place: String,
+    /// The key, such as `http.listen`; empty when the whole file is meant.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() {
+            write!(f, "{}: {}", self.place, self.message)
+        } else {
+            write!(f, "{}: {}: {}", self.place, self.key, self.message)
+        }
+    }
+}
+
+/// Every fault of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration has {} fault(s)", .faults.len())]
+pub struct Faults {
+    /// In order of their places.
+    pub faults: Vec<Fault>,
+}
+
+impl Config {
+    /// Reads a file (none = defaults only), then the environment.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn load(file: Option<&Path>) -> Result<Self, Faults> {
+        let mut faults = Vec::new();
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(path) = file {
+            match std::fs::read_to_string(path) {
+                Ok(text) => match toml::from_str::<toml::Table>(&text) {
+                    Ok(_) => {
+                        faults.extend(faults_of(&Figment::from(Toml::string(&text)), |key| {
+                            format!("{}:{}", path.display(), line_of(&text, key))
+                        }));
+                        figment = figment.merge(Toml::string(&text));
+                    }
+                    Err(error) => faults.push(syntax_fault(path, &text, &error)),
+                },
+                Err(error) => faults.push(Fault {
+                    place: path.display().to_string(),
+                    key: String::new(),
+                    message: format!("cannot be read ({error}); give another path with --config"),
+                }),
+            }
+        }
+        let environment = Env::prefixed(ENVIRONMENT).ignore(NOT_KEYS).split("__");
+        faults.extend(faults_of(&Figment::from(environment.clone()), |key| {
+            format!("environment {ENVIRONMENT}{}", key.replace('.', "__").to_uppercase())
+        }));
+        if !faults.is_empty() {
+            return Err(Faults { faults });
+        }
+        let config: Self = figment.merge(environment).extract().map_err(|error| whole(&error))?;
+        let faults = config.faults();
+        if faults.is_empty() { Ok(config) } else { Err(Faults { faults }) }
+    }
+
+    /// What the sections themselves find wrong: values that parse and make no sense.
+    fn faults(&self) -> Vec<Fault> {
+        let sections = [self.log.faults()];
+        let found = sections.into_iter().flatten();
+        found
+            .map(|(key, message)| Fault { place: "configuration".to_owned(), key: key.to_owned(), message })
+            .collect()
+    }
+}
+
+fn whole(error: &figment::Error) -> Faults {
+    let place = "configuration".to_owned();
+    Faults { faults: vec![Fault { place, key: error.path.join("."), message: error.kind.to_string() }] }
+}
+
+/// Tries every leaf of a source alone over the defaults, so that one fault hides no other.
+fn faults_of(source: &Figment, place: impl Fn(&str) -> String) -> Vec<Fault> {
+    let Ok(tree) = source.extract::<Dict>() else {
+        return vec![Fault {
+            place: place(""),
+            key: String::new(),
+            message: "is no table of keys".to_owned(),
+        }];
+    };
+    let mut leaves = Vec::new();
+    flatten("", &tree, &mut leaves);
+    let mut faults = Vec::new();
+    for (key, value) in leaves {
+        let alone = Figment::from(Serialized::defaults(Config::default())).merge((key.as_str(), value));
+        if let Err(error) = alone.extract::<Config>() {
+            let is_unknown = matches!(error.kind, figment::error::Kind::UnknownField(..));
+            let message = if is_unknown { unknown(&key) } else { error.kind.to_string() };
+            faults.push(Fault { place: place(&key), key, message });
+        }
+    }
+    faults
+}
+
+fn unknown(key: &str) -> String {
+    let mut known = Vec::new();
+    if let Ok(defaults) = Figment::from(Serialized::defaults(Config::default())).extract::<Dict>() {
+        flatten("", &defaults, &mut known);
+    }
+    let nearest = known
+        .iter()
+        .map(|(name, _)| (strsim::jaro_winkler(name, key), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, name)) => format!("there is no such key; did you mean {name}?"),
+        None => "there is no such key; config/intentd.toml shows them all".to_owned(),
+    }
+}
+
+fn flatten(prefix: &str, tree: &Dict, into: &mut Vec<(String, Value)>) {
+    for (name, value) in tree {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        if let Value::Dict(_, inner) = value
+            && !inner.is_empty()
+        {
+            flatten(&key, inner, into);
+        } else {
+            into.push((key, value.clone()));
+        }
+    }
+}
+
+/// The line on which a dotted key is set; 1 when it cannot be found.
+fn line_of(text: &str, key: &str) -> usize {
+    let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut current = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            header.trim().clone_into(&mut current);
+        } else if let Some((left, _)) = line.split_once('=') {
+            let left = left.trim();
+            if (current == section && left == name) || format!("{current}.{left}").trim_matches('.') == key {
+                return number + 1;
+            }
+        }
+    }
+    1
+}
+
+fn syntax_fault(path: &Path, text: &str, error: &toml::de::Error) -> Fault {
+    let line =
+        error.span().map_or(1, |span| text.get(..span.start).unwrap_or(text).matches('\n').count() + 1);
+    Fault {
+        place: format!("{}:{line}", path.display()),
+        key: String::new(),
+        message: error.message().to_owned(),
+    }
+}

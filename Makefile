@@ -1,0 +1,39 @@
+# The commands of this repository. `make demo` and `make test` need nothing started and nothing but
+# git, make, gcc, python3 with pip, and Rust.
+CARGO ?= cargo
+ORT := .ort/libonnxruntime.so
+export ORT_DISABLE_TELEMETRY = 1
+
+.PHONY: demo test check fmt clippy doc bench sim models ort real
+
+demo: ort                ## Build, then show alerts as they appear (embedded store, simulated people).
+	$(CARGO) build --release --locked --bin intentd
+	./target/release/intentd demo
+
+test: ort                ## Every test.
+	ORT_DYLIB_PATH=$(CURDIR)/$(ORT) $(CARGO) test --locked
+
+check: fmt clippy doc test
+
+fmt:
+	$(CARGO) fmt --check
+
+clippy:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+bench: ort               ## Figures as text and JSON; FILE=events.jsonl[.zst] measures another log.
+	ORT_DYLIB_PATH=$(CURDIR)/$(ORT) $(CARGO) bench --locked --bench pipeline -- $(if $(FILE),--file $(FILE))
+
+sim:                     ## The seeded simulations alone; SEED=n runs one seed.
+	INTENTD_SIM_SEED=$(SEED) $(CARGO) test --locked --test it sim_ -- --nocapture
+
+models: ort              ## Train the shipped models again from a simulated log.
+	$(CARGO) build --release --locked --bin intentd
+	bash models/train/make.sh
+
+ort: $(ORT)
+$(ORT): models/fetch_onnxruntime.py
+	python3 models/fetch_onnxruntime.py --into .ort
