@@ -3,7 +3,7 @@
 //! Law: for every input the program answers as the `cel` crate's interpreter does; a property test holds the two equal.
 
 /// A compiled expression. Every slot is a number: texts are [`crate::domain::codec::symbol`]s, missing is NaN.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Program {
     /// The slots it reads, ascending.
     reads: Vec<u16>,

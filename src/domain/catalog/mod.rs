@@ -38,6 +38,8 @@ pub struct Catalog {
     pub signals: Vec<SignalSpec>,
     /// Models.
     pub models: Vec<ModelSpec>,
+    /// Events closer together than this are one session (30 minutes unless the catalogue says otherwise).
+    pub session_gap: Duration,
 }
 
 /// A type of event.
