@@ -10,4 +10,5 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod memory_store;
 mod tidy;
