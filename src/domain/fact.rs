@@ -21,6 +21,8 @@ pub enum IntentEvent {
     AlertEscalated(Box<AlertEscalated>),
     /// The alert moved along its life.
     AlertStatusChanged(AlertStatusChanged),
+    /// After an alert ended, the score fell below `exit`: the next alert need not wait for the cooldown.
+    AlertRearmed(AlertRearmed),
     /// What really happened, for an alert; may be corrected later.
     AlertOutcomeRecorded(AlertOutcomeRecorded),
     /// The answer to a `ScoreRequested`, whatever the score.
@@ -195,6 +197,8 @@ pub struct AlertStatusChanged {
     pub status: Status,
     /// When: wall-clock time for a command, event time for an expiry or the end of a snooze.
     pub at: Timestamp,
+    /// Event time: the log's clock for a command, else the same as `at`. Cooldowns count from it.
+    pub as_of: Timestamp,
     /// Who did it: `api`, `sweep`, `policy`, or a name the caller gave.
     pub by: String,
     /// What they said.
@@ -203,6 +207,27 @@ pub struct AlertStatusChanged {
     /// Until when, for a snooze.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub snooze_until: Option<Timestamp>,
+}
+
+/// The reason of an ended alert is gone: the model's score was below `exit` within the alert's cooldown. Written once per
+/// alert, so that what decides about the next alert stands in the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertRearmed {
+    /// The alert that had ended.
+    pub alert_id: AlertId,
+    /// Who.
+    pub user_id: UserId,
+    /// Which model.
+    pub model_type: String,
+    /// The calibrated probability.
+    pub probability: f32,
+    /// What it fell below.
+    pub exit: f32,
+    /// Event time.
+    pub as_of: Timestamp,
+    /// The behaviour event that led to the score.
+    pub cause: Cause,
 }
 
 /// What really happened.

@@ -7,7 +7,7 @@ use super::event::{Behaviour, Position};
 use super::time::Timestamp;
 
 /// Every market event seen, in log order. One day of market data is a few events: kept whole.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Market {
     entries: Vec<(Position, Behaviour)>,
 }
