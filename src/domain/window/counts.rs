@@ -1,0 +1,165 @@
+//! Events per bucket: counts, active days, streaks and decayed counts all read this one series.
+//!
+//! Law: integers only; a decayed count is their weighted sum, taken from the newest bucket to the oldest.
+
+use serde::{Deserialize, Serialize};
+
+use super::buckets::{Buckets, Cell};
+use super::{Grain, Place, Reach};
+
+/// How many half-lives a decayed count looks back: what is older weighs under 2^-20 and counts as nothing.
+const HALF_LIVES: u32 = 20;
+
+/// Hours in a day, for series of hours that are asked about days.
+const DAY_HOURS: i32 = 24;
+
+/// A bucket with its number of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Count {
+    bucket: i32,
+    events: u32,
+}
+
+impl Cell for Count {
+    type Content = u32;
+
+    fn new(bucket: i32, events: u32) -> Self {
+        Self { bucket, events }
+    }
+
+    fn bucket(&self) -> i32 {
+        self.bucket
+    }
+
+    fn content(&self) -> u32 {
+        self.events
+    }
+}
+
+/// Events per bucket. Two buckets fit without the heap: most series of most users have no more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Counts(Buckets<[Count; 2]>);
+
+impl Counts {
+    /// Counts one event; nothing when its bucket is not after `cut`.
+    pub fn add(&mut self, bucket: i32, cut: i32) {
+        if let Some(count) = self.0.cell(bucket, cut, || 0) {
+            // At 2^32 events in one bucket the count stands still, in any order.
+            count.events = count.events.saturating_add(1);
+        }
+    }
+
+    /// Events in the window.
+    pub fn count(&self, reach: Reach, now: &Place) -> f64 {
+        let events: u64 = self.0.newest_first(reach.cut(now)).map(|count| u64::from(count.events)).sum();
+        exact(events)
+    }
+
+    /// Days with an event in the window.
+    pub fn active_days(&self, reach: Reach, now: &Place) -> f64 {
+        exact(self.days(reach, now).count() as u64)
+    }
+
+    /// Days in a row with an event, ending with the newest such day, when that is today or yesterday; else 0.
+    pub fn streak(&self, reach: Reach, now: &Place) -> f64 {
+        let mut expected = None;
+        let mut length = 0_u64;
+        for day in self.days(reach, now) {
+            let continues = match expected {
+                None => day >= now.bucket(Grain::Day) - 1,
+                Some(wanted) => day == wanted,
+            };
+            if !continues {
+                break;
+            }
+            length += 1;
+            expected = Some(day - 1);
+        }
+        exact(length)
+    }
+
+    /// Events weighted by the age of their bucket, `weights[age in buckets]`; beyond the weights they count nothing.
+    pub fn decayed(&self, grain: Grain, weights: &[f64], now: &Place) -> f64 {
+        let newest = now.bucket(grain);
+        let mut sum = 0.0;
+        for count in self.0.newest_first(i32::MIN) {
+            let age = usize::try_from(newest.saturating_sub(count.bucket)).unwrap_or(0);
+            let Some(weight) = weights.get(age) else { break };
+            sum += f64::from(count.events) * weight;
+        }
+        sum
+    }
+
+    /// The days of the window that have events, newest first.
+    fn days(&self, reach: Reach, now: &Place) -> impl Iterator<Item = i32> {
+        let mut before = None;
+        self.0.newest_first(reach.cut(now)).filter_map(move |count| {
+            let day = match reach.grain {
+                Grain::Hour => count.bucket.div_euclid(DAY_HOURS),
+                Grain::Day | Grain::Whole => count.bucket,
+            };
+            (before.replace(day) != Some(day)).then_some(day)
+        })
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+}
+
+/// The weight of a bucket by its age in buckets, `2^-(age / half_life)`, for `min(20 half-lives, buckets_max)` buckets.
+///
+/// All events of a bucket weigh the same, so an event's weight is off by at most one bucket of age: with a half-life of `h`
+/// buckets by a factor of at most `2^(1/h)`. Made of multiplications and additions alone, so that it is the same on every
+/// machine (the power functions of C libraries are not).
+pub fn decay_weights(half_life_buckets: f64, buckets_max: usize) -> Box<[f64]> {
+    let half_life = if half_life_buckets.is_finite() { half_life_buckets.max(1e-3) } else { 1e6 };
+    (0..buckets_max)
+        .map(|age| age as f64 / half_life)
+        .take_while(|half_lives| *half_lives <= f64::from(HALF_LIVES))
+        .map(half_to_the)
+        .collect()
+}
+
+/// `2^-x` for `x` in `0..=20`, to within 2 units in the last place.
+fn half_to_the(x: f64) -> f64 {
+    let whole = x.floor();
+    let exponent = -(x - whole) * std::f64::consts::LN_2;
+    // The series of e^y for |y| < 0.7: the 20th term is below 1e-21.
+    let mut sum = 1.0;
+    for term in (1..=20).rev() {
+        sum = 1.0 + sum * exponent / f64::from(term);
+    }
+    let mut value = sum;
+    let mut halvings = 0.0;
+    while halvings < whole {
+        value *= 0.5;
+        halvings += 1.0;
+    }
+    value
+}
+
+/// A count as a feature value: exact, since nobody has 2^53 events.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+pub(super) fn exact(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_halve_every_half_life_and_end_after_twenty() {
+        let weights = decay_weights(7.0, 10_000);
+        assert_eq!(weights.len(), 141);
+        for (age, weight) in weights.iter().enumerate() {
+            let expected = (-(age as f64) / 7.0).exp2();
+            assert!((weight / expected - 1.0).abs() < 1e-15, "age {age}: {weight} is not {expected}");
+        }
+        assert_eq!(weights[7].to_bits(), 0.5_f64.to_bits());
+        assert_eq!(decay_weights(365.0, 100).len(), 100);
+    }
+}
