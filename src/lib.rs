@@ -13,6 +13,7 @@
 //! | [`actors`] | 3 | the shell: feeds the pure entities and performs their effects |
 //! | [`http`] | 3 | the HTTP API over the ports |
 //! | [`metrics`] | 1 | every metric, its unit and help |
+//! | [`import`], [`simulate`] | 4 | event logs from files; a simulated population |
 //! | [`app`], [`cli`], [`config`], [`telemetry`] | 4 | composition, commands, configuration |
 //!
 //! Imports point down only; adapters never name each other; `http` and `actors` meet in [`app`] alone.
@@ -28,6 +29,7 @@ pub mod dataset;
 pub mod domain;
 pub mod error;
 pub mod http;
+pub mod import;
 pub mod metrics;
 pub mod projection;
 pub mod scoring;
