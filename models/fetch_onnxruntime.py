@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Fetches ONNX Runtime's shared library, pinned by hash twice: the wheel it comes in, and the library itself.
 
-Usage: fetch_onnxruntime.py [TARGET]          (default: .ort/libonnxruntime.so)
-
-Needs Python 3.8 or newer with pip; nothing is installed. A target that is already right is left alone, and the target
-appears whole or not at all.
+Writes FOLDER/libonnxruntime.so. Needs Python 3.8 or newer with pip; nothing is installed. A library that is already right
+stays, and a new one appears whole or not at all.
 """
 
+import argparse
 import hashlib
 import os
 import pathlib
@@ -92,6 +91,7 @@ def fetch(target: pathlib.Path) -> str:
     name = machine()
     wanted = LIBRARY_SHA256[name]
     if target.is_file() and sha256(target.read_bytes()) == wanted:
+        os.utime(target)  # for make: newer than this script
         return "unchanged"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="onnxruntime-") as folder:
@@ -100,10 +100,9 @@ def fetch(target: pathlib.Path) -> str:
 
 
 def main(arguments: list) -> int:
-    if len(arguments) > 1 or (arguments and arguments[0].startswith("-")):
-        print(__doc__.strip(), file=sys.stderr)
-        return 64
-    target = pathlib.Path(arguments[0] if arguments else ".ort/libonnxruntime.so")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--into", metavar="FOLDER", type=pathlib.Path, default=pathlib.Path(".ort"))
+    target = parser.parse_args(arguments).into / "libonnxruntime.so"
     try:
         print(f"{target}: onnxruntime {VERSION}, {fetch(target)}")
     except (Refused, OSError) as error:
