@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
-use super::catalog::Catalog;
 use super::event::{ExpectedRevision, Fact, Recorded, Revision};
 use super::market::Market;
 use super::score::{Row, Score, Unscored};
 use super::time::Timestamp;
 
 mod command;
+mod rules;
 
 pub use command::{Answer, Command, Description, LastScore, Refusal};
+pub use rules::Rules;
 
 /// Names a question that an effect asks, so that its answer finds it. Unique within one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,11 +128,4 @@ pub enum Effect {
         /// Whether the snapshot no longer fits the log: it is to be deleted, and the whole log to be read.
         forget_snapshot: bool,
     },
-}
-
-/// What every user is judged by; shared.
-#[derive(Debug)]
-pub struct Rules {
-    /// The catalogue.
-    pub catalog: Catalog,
 }
