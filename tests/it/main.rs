@@ -10,5 +10,6 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod catalog;
 mod memory_store;
 mod tidy;

@@ -3,9 +3,20 @@
 //!
 //! Law: two catalogues with the same meaning-bearing text have the same [`Catalog::version`], and any change changes it.
 
+mod check;
+mod compile;
+pub mod expr;
+mod fault;
+mod parse;
+
 use std::time::Duration;
 
+use bytestring::ByteString;
+
+use self::compile::Plan;
 use super::policy::Priority;
+
+pub use self::fault::Fault;
 
 /// An event type's place in [`Catalog::events`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +51,8 @@ pub struct Catalog {
     pub models: Vec<ModelSpec>,
     /// Events closer together than this are one session (30 minutes unless the catalogue says otherwise).
     pub session_gap: Duration,
+    /// What each event changes, worked out once.
+    plan: Plan,
 }
 
 /// A type of event.
@@ -141,7 +154,7 @@ pub enum FeatureKind {
         field: FieldIx,
     },
     /// An expression over other features.
-    Derived(super::catalog::expr::Program),
+    Derived(expr::Program),
 }
 
 /// One event type that a feature reads.
@@ -152,7 +165,7 @@ pub struct Source {
     /// The field that is aggregated, where the aggregation needs one.
     pub field: Option<FieldIx>,
     /// Only events for which this holds (an expression over the event's fields).
-    pub filter: Option<super::catalog::expr::Program>,
+    pub filter: Option<expr::Program>,
 }
 
 /// How events become one number.
@@ -207,7 +220,7 @@ pub struct SignalSpec {
     /// 0 to 1.
     pub strength: f32,
     /// The rule, over features.
-    pub when: super::catalog::expr::Program,
+    pub when: expr::Program,
     /// The rule's text.
     pub when_text: String,
     /// Event time between two detections, at least.
@@ -257,12 +270,18 @@ pub struct Band {
     pub strength_min: f32,
 }
 
-pub mod expr;
-
 impl Catalog {
+    /// Reads, checks and compiles a catalogue; `file` is only named in faults.
+    ///
+    /// # Errors
+    /// Every fault of the text, by line.
+    pub fn load(text: &str, file: &str) -> Result<Self, Vec<Fault>> {
+        check::load(text, file)
+    }
+
     /// The event type of that name.
     pub fn event(&self, name: &str) -> Option<EventIx> {
-        position(&self.events, |event| event.name == name).map(EventIx)
+        self.plan.event(name)
     }
 
     /// The model of that name.
@@ -273,6 +292,31 @@ impl Catalog {
     /// The feature of that name.
     pub fn feature(&self, name: &str) -> Option<FeatureIx> {
         position(&self.features, |feature| feature.name == name).map(FeatureIx)
+    }
+
+    /// The signal of that name.
+    pub fn signal(&self, name: &str) -> Option<SignalIx> {
+        position(&self.signals, |signal| signal.name == name).map(SignalIx)
+    }
+
+    /// The features that an event of the type changes, derived ones included, in computing order.
+    pub fn features_affected(&self, kind: EventIx) -> &[FeatureIx] {
+        self.plan.features(kind)
+    }
+
+    /// The signals whose rule reads a feature that an event of the type changes.
+    pub fn signals_affected(&self, kind: EventIx) -> &[SignalIx] {
+        self.plan.signals(kind)
+    }
+
+    /// The models with an input that an event of the type changes.
+    pub fn models_affected(&self, kind: EventIx) -> &[ModelIx] {
+        self.plan.models(kind)
+    }
+
+    /// The event type's name in a shared buffer, as events carry it.
+    pub fn event_type(&self, kind: EventIx) -> Option<&ByteString> {
+        self.plan.event_type(kind)
     }
 }
 

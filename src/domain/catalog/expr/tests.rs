@@ -1,0 +1,1 @@
+//! Compiled expressions against the `cel` crate's interpreter.
