@@ -10,3 +10,4 @@ out=$(systemd-analyze verify "$work/intentd-check.service" 2>&1) || { echo "$out
 score=$(systemd-analyze security --offline=true "$work/intentd-check.service" | sed -n 's/.*exposure level for [^:]*: \([0-9.]*\).*/\1/p')
 echo "systemd-analyze security: $score"
 awk -v score="$score" 'BEGIN { exit !(score != "" && score <= 2.0) }'
+promtool check rules config/prometheus/intentd.rules.yml
