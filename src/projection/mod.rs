@@ -43,7 +43,7 @@ pub struct Listed<T> {
     pub next_cursor: Option<String>,
 }
 
-/// In what order alerts are listed; ties by alert id.
+/// In what order alerts are listed; ties by their place in the log, newest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
     /// Newest score first.
@@ -130,7 +130,7 @@ pub struct AlertView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// `AlertScored`, `AlertEscalated`, `AlertStatusChanged`, `AlertOutcomeRecorded`.
+    /// `AlertScored`, `AlertEscalated`, `AlertStatusChanged`, `AlertRearmed`, `AlertOutcomeRecorded`.
     pub event_type: String,
     /// The event's id.
     pub event_id: EventId,
@@ -255,9 +255,11 @@ pub struct Stats {
     pub converted: u64,
     /// Sum of conversion values.
     pub conversion_value: f64,
-    /// Users known (with any behaviour event).
+    /// Conversions recorded for users (not for alerts) in the span of when they happened, corrections applied.
+    pub conversions_recorded: u64,
+    /// Users known (with any event of their own).
     pub users: u64,
-    /// First and last event time of the span's alerts' log, for rates.
+    /// Days of event time that the log covers within the span, for rates.
     pub span_days: f64,
 }
 
@@ -305,7 +307,7 @@ pub trait Views: Send + Sync + 'static {
     /// Unavailable, unusable, or a bad cursor.
     fn parked(&self, limit: usize, cursor: Option<&str>) -> Result<Listed<ParkedView>, Error>;
 
-    /// Users some of whose models could not answer, longest waiting first.
+    /// Users some of whose models could not answer, longest since the newest failure first: asked again in turn.
     ///
     /// # Errors
     /// Unavailable or unusable.
@@ -317,7 +319,8 @@ pub trait Views: Send + Sync + 'static {
     /// Unavailable or unusable.
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<UserId>, Error>;
 
-    /// Alert changes after a position, oldest first, for a resumed event stream.
+    /// Alert changes after a position, oldest first, for a resumed event stream: each event's position and type, and the
+    /// alert as it stands *now* (a resumed reader wants the present; every event's own content is in the alert's history).
     ///
     /// # Errors
     /// Unavailable or unusable.
