@@ -3,6 +3,7 @@
 //! Law: what a person reads goes to standard error or is the command's product on standard output; a failure is one line
 //! that names the place and the way out, and an exit code that a script can tell apart.
 
+mod check;
 mod simulate;
 
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Is everything in order? Names every fault at once.
+    Check(check::Check),
     /// Write a seeded event log of simulated people.
     Simulate(simulate::Simulate),
 }
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Check(command) => command.run(&cli.global),
         Command::Simulate(command) => command.run(),
     };
     match done {
