@@ -311,11 +311,14 @@ impl EventStore for MemoryStore {
 
     fn subscribe_all(&self, after: Option<Position>, filter: Filter) -> Box<dyn Subscription> {
         let next = after.map_or(0, |after| index(Position(after.0 + 1)));
-        Box::new(Tail::new(self, next, Wanted::Filter(filter)))
+        Box::new(Tail::new(self, next, Box::new(move |event| filter.admits(&event.stream))))
     }
 
     fn subscribe_stream(&self, stream: &str, after: Option<Revision>) -> Box<dyn Subscription> {
-        Box::new(Tail::new(self, 0, Wanted::Stream(stream.to_owned(), after)))
+        let stream = stream.to_owned();
+        let follows = move |revision| after.is_none_or(|after| revision > after);
+        let wanted = move |event: &Recorded| *event.stream == *stream && follows(event.revision);
+        Box::new(Tail::new(self, 0, Box::new(wanted)))
     }
 
     fn head(&self) -> BoxFuture<'_, Result<Option<Position>, Error>> {
@@ -330,21 +333,7 @@ impl EventStore for MemoryStore {
     }
 }
 
-enum Wanted {
-    Filter(Filter),
-    Stream(String, Option<Revision>),
-}
-
-impl Wanted {
-    fn admits(&self, event: &Recorded) -> bool {
-        match self {
-            Self::Filter(filter) => filter.admits(&event.stream),
-            Self::Stream(name, after) => {
-                *event.stream == **name && after.is_none_or(|after| event.revision > after)
-            }
-        }
-    }
-}
+type Wanted = Box<dyn Fn(&Recorded) -> bool + Send>;
 
 /// A subscription: a place in the log and a bell.
 struct Tail {
@@ -366,7 +355,7 @@ impl Tail {
         let mut told = Vec::new();
         let looked_at = rest.iter().take(LOOKED_AT_MAX).take_while(|event| {
             let room = told.len() < TOLD_MAX;
-            if room && self.wanted.admits(event) {
+            if room && (self.wanted)(event) {
                 told.push((*event).clone());
             }
             room

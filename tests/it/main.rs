@@ -12,4 +12,5 @@
 
 mod catalog;
 mod memory_store;
+mod sim_roster;
 mod tidy;
