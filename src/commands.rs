@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Outcome, Status};
 use crate::domain::entity::{Description, LastScore, Refusal};
-use crate::domain::event::{NewEvent, Position};
+use crate::domain::event::Position;
 use crate::domain::id::{AlertId, UserId};
 use crate::domain::time::Timestamp;
 use crate::store::BoxFuture;
+
+pub use crate::domain::event::Ingest;
 
 /// Why a call was not done.
 #[derive(Debug, thiserror::Error)]
@@ -36,15 +38,6 @@ pub enum Error {
     /// The user's entity refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-}
-
-/// A checked event, ready to append: made by [`crate::domain::codec`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ingest {
-    /// The stream it goes to.
-    pub stream: String,
-    /// The event.
-    pub event: NewEvent,
 }
 
 /// What became of a batch of events.

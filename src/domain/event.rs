@@ -55,6 +55,15 @@ pub struct NewEvent {
     pub metadata: Bytes,
 }
 
+/// A checked event of a sender and the stream it goes to: made by [`super::codec::check_ingest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingest {
+    /// The stream it goes to.
+    pub stream: String,
+    /// The event.
+    pub event: NewEvent,
+}
+
 /// Where a stream must end for an append to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExpectedRevision {
