@@ -101,7 +101,8 @@ impl FeatureState {
                 Reader::Derived(program) => program.number(out),
             };
             if let Some(slot) = out.get_mut(at) {
-                *slot = value;
+                // One bit pattern of NaN for all that is unknown.
+                *slot = if value.is_nan() { f64::NAN } else { value };
             }
         }
     }

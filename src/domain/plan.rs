@@ -26,7 +26,6 @@ pub struct Plan {
     pub(super) readers: Vec<Reader>,
     pub(super) session_gap_ms: i64,
     groups: Vec<Vec<Group>>,
-    changed_by: Vec<Box<[FeatureIx]>>,
     models: Vec<ModelInput>,
 }
 
@@ -112,7 +111,6 @@ impl Plan {
             readers: Vec::with_capacity(catalog.features.len()),
             session_gap_ms: i64::try_from(catalog.session_gap.as_millis()).unwrap_or(i64::MAX),
             groups: vec![Vec::new(); catalog.events.len()],
-            changed_by: Vec::new(),
             models: Vec::new(),
         };
         let mut keys = Vec::new();
@@ -123,8 +121,6 @@ impl Plan {
         for (at, key) in keys.iter().enumerate() {
             plan.feed(at, key);
         }
-        let kinds = (0..catalog.events.len()).filter_map(|at| u16::try_from(at).ok());
-        plan.changed_by = kinds.map(|kind| changed_by(catalog, EventIx(kind))).collect();
         plan.models = catalog
             .models
             .iter()
@@ -159,18 +155,6 @@ impl Plan {
     /// How many features there are: the length of a full vector of values.
     pub fn features(&self) -> usize {
         self.readers.len()
-    }
-
-    /// The features that an event of the type can change, directly or through what they derive from, ascending. Says
-    /// nothing of the passing of time, which changes every window, and nothing of filters: an event that a filter turns
-    /// away still counts as one that could have changed the feature.
-    pub fn changed_by(&self, kind: EventIx) -> &[FeatureIx] {
-        self.changed_by.get(usize::from(kind.0)).map_or(&[], |features| features)
-    }
-
-    /// The features of a model and what they derive from, ascending.
-    pub fn of_model(&self, model: ModelIx) -> &[FeatureIx] {
-        self.models.get(usize::from(model.0)).map_or(&[], |input| &input.closed)
     }
 
     pub(super) fn model(&self, model: ModelIx) -> Option<&ModelInput> {
@@ -302,24 +286,4 @@ fn reach_of(aggregation: Aggregation, window: Span) -> Reach {
             | Aggregation::DaysSinceFirst => Reach { grain: Grain::Whole, buckets: Reach::UNBOUNDED },
         },
     }
-}
-
-fn changed_by(catalog: &Catalog, kind: EventIx) -> Box<[FeatureIx]> {
-    let mut changed: Vec<FeatureIx> = Vec::new();
-    for (at, feature) in (0..).zip(&catalog.features) {
-        let hit = match &feature.kind {
-            FeatureKind::Aggregate { sources, .. }
-            | FeatureKind::Decayed { sources, .. }
-            | FeatureKind::Attribute { sources } => sources.iter().any(|source| source.kind == kind),
-            FeatureKind::Market { .. } => false,
-            // What it reads stands before it.
-            FeatureKind::Derived(program) => {
-                program.reads().iter().any(|read| changed.binary_search(&FeatureIx(*read)).is_ok())
-            }
-        };
-        if hit {
-            changed.push(FeatureIx(at));
-        }
-    }
-    changed.into_boxed_slice()
 }

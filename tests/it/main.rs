@@ -11,6 +11,7 @@
 )]
 
 mod catalog;
+mod fold;
 mod memory_store;
 mod sim_roster;
 mod tidy;

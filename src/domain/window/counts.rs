@@ -10,9 +10,6 @@ use super::{Grain, Place, Reach};
 /// How many half-lives a decayed count looks back: what is older weighs under 2^-20 and counts as nothing.
 const HALF_LIVES: u32 = 20;
 
-/// Hours in a day, for series of hours that are asked about days.
-const DAY_HOURS: i32 = 24;
-
 /// A bucket with its number of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Count {
@@ -56,25 +53,23 @@ impl Counts {
         exact(events)
     }
 
-    /// Days with an event in the window.
+    /// Days with an event in the window, which counts in days (the catalogue's check sees to it).
     pub fn active_days(&self, reach: Reach, now: &Place) -> f64 {
-        exact(self.days(reach, now).count() as u64)
+        exact(self.0.newest_first(reach.cut(now)).count() as u64)
     }
 
     /// Days in a row with an event, ending with the newest such day, when that is today or yesterday; else 0.
     pub fn streak(&self, reach: Reach, now: &Place) -> f64 {
-        let mut expected = None;
-        let mut length = 0_u64;
-        for day in self.days(reach, now) {
-            let continues = match expected {
-                None => day >= now.bucket(Grain::Day) - 1,
-                Some(wanted) => day == wanted,
-            };
-            if !continues {
+        let mut newest_allowed = now.bucket(reach.grain);
+        let mut oldest_allowed = newest_allowed.saturating_sub(1);
+        let mut length = 0;
+        for count in self.0.newest_first(reach.cut(now)) {
+            if count.bucket < oldest_allowed || count.bucket > newest_allowed {
                 break;
             }
             length += 1;
-            expected = Some(day - 1);
+            newest_allowed = count.bucket.saturating_sub(1);
+            oldest_allowed = newest_allowed;
         }
         exact(length)
     }
@@ -89,18 +84,6 @@ impl Counts {
             sum += f64::from(count.events) * weight;
         }
         sum
-    }
-
-    /// The days of the window that have events, newest first.
-    fn days(&self, reach: Reach, now: &Place) -> impl Iterator<Item = i32> {
-        let mut before = None;
-        self.0.newest_first(reach.cut(now)).filter_map(move |count| {
-            let day = match reach.grain {
-                Grain::Hour => count.bucket.div_euclid(DAY_HOURS),
-                Grain::Day | Grain::Whole => count.bucket,
-            };
-            (before.replace(day) != Some(day)).then_some(day)
-        })
     }
 
     /// Bytes on the heap.

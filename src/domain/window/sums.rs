@@ -131,6 +131,6 @@ mod tests {
     fn sums_beyond_64_bits_and_below_zero_are_whole() {
         assert_eq!(sum_of(&[9e12, 9e12, 9e12]).to_bits(), 27e12_f64.to_bits());
         assert_eq!(sum_of(&[-9e12, -9e12, 9e12, 9e12, -0.5]).to_bits(), (-0.5_f64).to_bits());
-        assert_eq!(sum_of(&[1e300]), sum_of(&[i64::MAX as f64 / 1e6]));
+        assert_eq!(sum_of(&[1e300]).to_bits(), (i64::MAX as f64 / 1e6).to_bits());
     }
 }

@@ -48,9 +48,7 @@ impl Symbols {
             }
             return;
         }
-        if self.0.len() == self.0.capacity() || self.0.len() >= DISTINCT_MAX {
-            self.0.retain(|seen| seen.bucket > cut);
-        }
+        self.0.retain(|seen| seen.bucket > cut);
         if self.0.len() >= DISTINCT_MAX {
             let oldest = self.0.iter().enumerate().min_by_key(|(_, seen)| (seen.bucket, seen.key()));
             match oldest {
