@@ -35,24 +35,6 @@ pub enum IntentEvent {
     EventUnparked(EventUnparked),
 }
 
-impl IntentEvent {
-    /// The explicit type name, as the store records it. Never changes.
-    pub const fn event_type(&self) -> &'static str {
-        match self {
-            Self::SignalDetected(_) => "SignalDetected",
-            Self::AlertScored(_) => "AlertScored",
-            Self::AlertEscalated(_) => "AlertEscalated",
-            Self::AlertStatusChanged(_) => "AlertStatusChanged",
-            Self::AlertRearmed(_) => "AlertRearmed",
-            Self::AlertOutcomeRecorded(_) => "AlertOutcomeRecorded",
-            Self::UserScored(_) => "UserScored",
-            Self::ScoringFailed(_) => "ScoringFailed",
-            Self::EventParked(_) => "EventParked",
-            Self::EventUnparked(_) => "EventUnparked",
-        }
-    }
-}
-
 /// A rule fired on an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -12,10 +12,20 @@ use super::score::{Row, Score, Unscored};
 use super::time::Timestamp;
 
 mod command;
+mod decide;
+mod flow;
+mod machine;
+mod order;
+mod record;
 mod rules;
+mod scores;
+mod snapshot;
+mod watch;
 
 pub use command::{Answer, Command, Description, LastScore, Refusal};
+pub use machine::UserEntity;
 pub use rules::Rules;
+pub use snapshot::Snapshot;
 
 /// Names a question that an effect asks, so that its answer finds it. Unique within one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
