@@ -13,5 +13,6 @@
 mod catalog;
 mod fold;
 mod memory_store;
+mod scoring;
 mod sim_roster;
 mod tidy;
