@@ -8,6 +8,13 @@ use super::population::{Episode, Intent, Log, at};
 use super::{Body, Datum, Fields};
 use crate::domain::time::Timestamp;
 
+/// Fields by name.
+macro_rules! fields {
+    ($($name:ident: $datum:expr),*) => {
+        [$((stringify!($name), $datum)),*].into_iter().collect::<Fields>()
+    };
+}
+
 /// Events in an idle session on average, the session's start included.
 pub(crate) const EVENTS_PER_SESSION: f64 = 4.0;
 
@@ -63,6 +70,8 @@ const IDLE: Mix = &[
     ("EMAIL_OPENED", 0.6),
     ("EMAIL_CLICKED", 0.15),
     ("AGENT_PROFILE_VIEWED", 0.1),
+    ("ARTICLE_READ", 0.6),
+    ("AFFORDABILITY_CALCULATED", 0.1),
     ("RENTAL_YIELD_VIEWED", 0.05),
 ];
 
@@ -70,11 +79,13 @@ const SELL: Mix = &[
     ("HOME_VALUE_CHECKED", 4.0),
     ("VALUATION_REPORT_VIEWED", 2.5),
     ("SALE_COMPARABLES_VIEWED", 3.0),
+    ("SELLING_COST_CALCULATED", 1.0),
     ("AGENT_PROFILE_VIEWED", 1.5),
     ("LISTING_VIEWED", 1.5),
     ("LISTING_DRAFT_STARTED", 0.4),
     ("AGENT_CONTACTED", 0.4),
     ("MESSAGE_SENT", 0.4),
+    ("CALL_COMPLETED", 0.1),
 ];
 
 const BUY: Mix = &[
@@ -84,6 +95,7 @@ const BUY: Mix = &[
     ("SEARCH_SAVED", 0.5),
     ("LISTING_SHARED", 0.4),
     ("MORTGAGE_CALCULATED", 1.0),
+    ("AFFORDABILITY_CALCULATED", 0.5),
     ("TOUR_REQUESTED", 0.5),
     ("OPEN_HOUSE_REGISTERED", 0.25),
     ("PREAPPROVAL_STARTED", 0.2),
@@ -212,39 +224,75 @@ fn pick(mix: Mix, rng: &mut ChaCha8Rng) -> &'static str {
     "SESSION_STARTED"
 }
 
+const TOPICS: [&str; 5] = ["SELL", "BUY", "REFINANCE", "INVEST", "NEWS"];
+const HOMES: [&str; 5] = ["HOUSE", "CONDO", "TOWNHOUSE", "MULTI_FAMILY", "LAND"];
+
+/// The fields of one event, as the shipped catalogue has them; now and then one is missing, as in life.
 fn fields(kind: &str, person: &Person, rate: f64, rng: &mut ChaCha8Rng) -> Fields {
-    let near = person.budget * (0.7 + 0.6 * rng.random::<f64>());
+    let near = Datum::Number(person.budget * (0.7 + 0.6 * rng.random::<f64>()), 0);
     let listing = Datum::Tag("L", rng.random_range(0..50_000));
-    let zip = Datum::Tag("", person.zip + rng.random_range(0..4));
-    let found: &[(&'static str, Datum)] = match kind {
-        "LISTING_VIEWED" => &[
-            ("listingId", listing),
-            ("price", Datum::Number(near, 0)),
-            ("dwellSeconds", Datum::Number(-60.0 * (1.0 - rng.random::<f64>()).ln(), 1)),
-        ],
-        "SEARCH_PERFORMED" => &[("zip", zip), ("priceMax", Datum::Number(near, 0))],
-        "SEARCH_SAVED" | "SALE_COMPARABLES_VIEWED" | "NEIGHBORHOOD_VIEWED" => &[("zip", zip)],
-        "LISTING_SAVED" => &[("listingId", listing), ("price", Datum::Number(near, 0))],
-        "LISTING_SHARED" | "TOUR_REQUESTED" | "OPEN_HOUSE_REGISTERED" => &[("listingId", listing)],
-        "HOME_VALUE_CHECKED" => &[("estimate", Datum::Number(near, 0))],
-        "MORTGAGE_CALCULATED" => {
-            &[("loanAmount", Datum::Number(near * 0.8, 0)), ("rate", Datum::Number(rate, 3))]
+    let location = Datum::Tag("", person.zip + rng.random_range(0..4));
+    let dwell = Datum::Number(-60.0 * (1.0 - rng.random::<f64>()).ln(), 1);
+    let topic = Datum::Word(one_of(&TOPICS, rng));
+    let mut found: Fields = match kind {
+        "LISTING_VIEWED" => fields![listingId: listing, price: near, dwellSeconds: dwell],
+        "LISTING_SAVED" | "TOUR_REQUESTED" | "OPEN_HOUSE_REGISTERED" => {
+            return fields![listingId: listing, price: near];
         }
-        "REFINANCE_CALCULATED" => &[("currentRate", Datum::Number(person.mortgage_rate, 3))],
-        "RATE_ALERT_SET" => &[("targetRate", Datum::Number(rate - 0.5, 3))],
-        "MORTGAGE_REPORTED" => &[
-            ("balance", Datum::Number(person.budget * 0.6, 0)),
-            ("rate", Datum::Number(person.mortgage_rate, 3)),
-        ],
-        "HOME_CLAIMED" => &[
-            ("yearsOwned", Datum::Number(person.years_owned, 1)),
-            ("estimate", Datum::Number(person.budget, 0)),
-        ],
-        "RENTAL_YIELD_VIEWED" => &[("yieldPercent", Datum::Number(2.0 + 6.0 * rng.random::<f64>(), 2))],
-        "SESSION_STARTED" => {
-            &[("device", Datum::Word(if rng.random_bool(0.6) { "MOBILE" } else { "DESKTOP" }))]
+        "LISTING_SHARED" => return fields![listingId: listing],
+        "SEARCH_PERFORMED" => {
+            fields![location: location, maxPrice: near, propertyType: Datum::Word(one_of(&HOMES, rng))]
         }
-        _ => &[],
+        "SEARCH_SAVED" => fields![location: location, maxPrice: near],
+        "NEIGHBORHOOD_VIEWED" => fields![location: location, dwellSeconds: dwell],
+        "HOME_VALUE_CHECKED" => return fields![estimate: near],
+        "VALUATION_REPORT_VIEWED" => fields![dwellSeconds: dwell],
+        "SALE_COMPARABLES_VIEWED" => fields![comparables: Datum::Number(rng.random_range(1..20).into(), 0)],
+        "SELLING_COST_CALCULATED" => fields![salePrice: near],
+        "LISTING_DRAFT_STARTED" => fields![askingPrice: near],
+        "MORTGAGE_CALCULATED" | "PREAPPROVAL_STARTED" => return loan(kind, person, rate),
+        "AFFORDABILITY_CALCULATED" => fields![income: Datum::Number(person.budget / 4.0, 0)],
+        "REFINANCE_CALCULATED" => {
+            fields![currentRate: Datum::Number(person.mortgage_rate, 3), newRate: Datum::Number(rate, 3)]
+        }
+        "RATE_ALERT_SET" => return fields![rate: Datum::Number((rate - 0.5).max(0.5), 3)],
+        "MORTGAGE_REPORTED" => {
+            return fields![
+                balance: Datum::Number(person.budget * 0.6, 0),
+                rate: Datum::Number(person.mortgage_rate, 3),
+                homeValue: Datum::Number(person.budget, 0)
+            ];
+        }
+        "HOME_CLAIMED" => fields![
+            purchaseYear: Datum::Number((2026.0 - person.years_owned).floor(), 0),
+            purchasePrice: Datum::Number(person.budget * 0.8, 0)
+        ],
+        "RENTAL_YIELD_VIEWED" => {
+            fields![location: location, yield: Datum::Number(2.0 + 6.0 * rng.random::<f64>(), 2)]
+        }
+        "INVESTMENT_CALCULATED" => fields![price: near, rent: Datum::Number(person.budget * 0.004, 0)],
+        "EMAIL_OPENED" | "EMAIL_CLICKED" | "AGENT_CONTACTED" => fields![topic: topic],
+        "ARTICLE_READ" => fields![topic: topic, dwellSeconds: dwell],
+        "SESSION_STARTED" => fields![channel: Datum::Word(if rng.random_bool(0.6) { "APP" } else { "WEB" })],
+        "CALL_COMPLETED" => fields![minutes: Datum::Number(1.0 + 20.0 * rng.random::<f64>(), 1)],
+        _ => Fields::new(),
     };
-    found.iter().copied().collect()
+    // What the sender may leave out is missing now and then; the first field of a listing view never is.
+    if kind != "LISTING_VIEWED" && rng.random_bool(0.02) {
+        found.clear();
+    }
+    found
+}
+
+fn loan(kind: &str, person: &Person, rate: f64) -> Fields {
+    let amount = Datum::Number(person.budget * 0.8, 0);
+    if kind == "MORTGAGE_CALCULATED" {
+        fields![amount: amount, rate: Datum::Number(rate, 3)]
+    } else {
+        fields![amount: amount]
+    }
+}
+
+fn one_of(words: &[&'static str; 5], rng: &mut ChaCha8Rng) -> &'static str {
+    words.get(rng.random_range(0..5)).copied().unwrap_or("NEWS")
 }

@@ -50,14 +50,12 @@ impl Rates {
                 body: Body::Fields(fields),
             });
             if day % 7 == 0 {
-                let fields = [("changeYear", Datum::Number(*index, 2))].into_iter().collect();
-                lines.push(Line {
-                    time,
-                    user: None,
-                    serial,
-                    kind: "HOME_PRICE_INDEX_PUBLISHED",
-                    body: Body::Fields(fields),
-                });
+                let index = [("changeYear", Datum::Number(*index, 2))].into_iter().collect();
+                let rent = [("grossYield", Datum::Number(7.5 - 0.3 * rate, 2))].into_iter().collect();
+                for (kind, fields) in [("HOME_PRICE_INDEX_PUBLISHED", index), ("RENT_INDEX_PUBLISHED", rent)]
+                {
+                    lines.push(Line { time, user: None, serial, kind, body: Body::Fields(fields) });
+                }
             }
         }
         lines
