@@ -15,4 +15,5 @@ mod fold;
 mod memory_store;
 mod scoring;
 mod sim_roster;
+mod simulate;
 mod tidy;
