@@ -12,12 +12,12 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::catalog::{Aggregation, FeatureIx, ModelIx};
+use super::catalog::{FeatureIx, ModelIx};
 use super::event::Behaviour;
 use super::market::Market;
 use super::plan::{Operand, Plan, Question, Reader};
 use super::time::Timestamp;
-use super::window::{Grain, Place, Reach, Series, Stroke};
+use super::window::{self, Arena, Class, Place, Stroke};
 
 /// The fold of a user's behaviour. Belongs to one [`Plan`]: after a change of the catalogue it is folded anew.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct FeatureState {
     /// Which series of the plan the user has, one bit each.
     present: SmallVec<[u64; 2]>,
     /// These series, ascending: most users feed few of them.
-    series: Vec<Series>,
+    series: Arena,
 }
 
 /// As of when, and with which market, features are read.
@@ -72,16 +72,11 @@ impl FeatureState {
                     session_gap_ms: plan.session_gap_ms,
                     start_millis: series.reach.start_millis(&now),
                 };
-                match self.find(feed.series) {
-                    Ok(at) => {
-                        if let Some(known) = self.series.get_mut(at) {
-                            known.add(&stroke);
-                        }
-                    }
-                    Err(at) => {
-                        self.insert(feed.series, at, Series::starting_with(series.class, &stroke));
-                    }
-                }
+                let slot = self.find(feed.series).unwrap_or_else(|slot| {
+                    self.begin(feed.series, slot, series.class);
+                    slot
+                });
+                window::add(&mut self.series, slot, series.class, &stroke);
             }
         }
     }
@@ -94,7 +89,15 @@ impl FeatureState {
             let at = usize::from(feature.0);
             let Some(reader) = plan.readers.get(at) else { continue };
             let value = match reader {
-                Reader::Series { series, question, reach } => self.ask(*series, question, *reach, &now),
+                Reader::Series { series, question, reach } => {
+                    let slot = self.find(*series).ok();
+                    match question {
+                        Question::Of(wanted) => window::answer(&self.series, slot, *wanted, *reach, &now),
+                        Question::Decayed(weights) => {
+                            window::decayed(&self.series, slot, reach.grain, weights, &now)
+                        }
+                    }
+                }
                 Reader::Market { kind, field } => {
                     moment.market.value(*kind, *field, now.at, moment.market_revision)
                 }
@@ -120,20 +123,7 @@ impl FeatureState {
     /// Bytes on the heap, as asked of the allocator.
     pub fn heap_bytes(&self) -> usize {
         let present = if self.present.spilled() { self.present.capacity() * size_of::<u64>() } else { 0 };
-        let own = self.series.capacity() * size_of::<Series>();
-        present + own + self.series.iter().map(Series::heap_bytes).sum::<usize>()
-    }
-
-    fn ask(&self, series: u16, question: &Question, reach: Reach, now: &Place) -> f64 {
-        let series = self.find(series).ok().and_then(|at| self.series.get(at));
-        match (question, series) {
-            (Question::Decayed(weights), Some(Series::Counts(counts))) => {
-                counts.decayed(reach.grain, weights, now)
-            }
-            (Question::Of(aggregation), Some(series)) => answer(*aggregation, series, reach, now),
-            (Question::Decayed(_), _) => 0.0,
-            (Question::Of(aggregation), None) => of_nothing(*aggregation),
-        }
+        present + self.series.heap_bytes()
     }
 
     /// The place of a series in [`Self::series`], or where it would go.
@@ -145,7 +135,7 @@ impl FeatureState {
         if word & bit == 0 { Err(at) } else { Ok(at) }
     }
 
-    fn insert(&mut self, series: u16, at: usize, new: Series) {
+    fn begin(&mut self, series: u16, slot: usize, class: Class) {
         let word_at = usize::from(series / 64);
         if self.present.len() <= word_at {
             self.present.resize(word_at + 1, 0);
@@ -153,11 +143,7 @@ impl FeatureState {
         if let Some(word) = self.present.get_mut(word_at) {
             *word |= 1_u64 << (series % 64);
         }
-        if self.series.len() == self.series.capacity() {
-            self.series.reserve_exact(4);
-        }
-        // `at` is beyond the end only in a state that was not written by us.
-        self.series.insert(at.min(self.series.len()), new);
+        self.series.begin(slot, class);
     }
 }
 
@@ -172,58 +158,5 @@ fn operand(operand: Operand, event: &Behaviour) -> Option<f64> {
             // Adding 0 turns a negative zero into a zero: they are one value and must have one bit pattern.
             (!value.is_nan()).then_some(value + 0.0)
         }
-    }
-}
-
-fn answer(aggregation: Aggregation, series: &Series, reach: Reach, now: &Place) -> f64 {
-    match (aggregation, series) {
-        (Aggregation::Count, Series::Counts(counts)) => counts.count(reach, now),
-        (Aggregation::ActiveDays, Series::Counts(counts)) => counts.active_days(reach, now),
-        (Aggregation::Streak, Series::Counts(counts)) => counts.streak(reach, now),
-        (Aggregation::Sum, Series::Sums(sums)) => sums.sum(reach, now),
-        (Aggregation::Mean, Series::Sums(sums)) => sums.mean(reach, now),
-        (Aggregation::Max, Series::Max(frontier)) => frontier.largest(reach, now),
-        (Aggregation::Min, Series::Min(frontier)) => -frontier.largest(reach, now),
-        (Aggregation::Distinct, Series::Symbols(symbols)) => symbols.count(reach, now),
-        (Aggregation::Sessions, Series::Sessions(sessions)) => sessions.count(reach, now),
-        (Aggregation::DaysSinceFirst, Series::Min(frontier)) => {
-            days_since(-frontier.largest(reach, now), now)
-        }
-        (Aggregation::Last, Series::Latest(latest)) if in_window(latest.at, reach, now) => latest.value,
-        (Aggregation::DaysSinceLast, Series::Latest(latest)) if in_window(latest.at, reach, now) => {
-            now.at.days_since(latest.at)
-        }
-        // A newest event before the window; or, in a state that was not written for this plan, another class.
-        _ => of_nothing(aggregation),
-    }
-}
-
-fn in_window(at: Timestamp, reach: Reach, now: &Place) -> bool {
-    reach.grain == Grain::Whole || Place::of(at).bucket(reach.grain) > reach.cut(now)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "event times in whole milliseconds, or NaN, which is kept"
-)]
-fn days_since(millis: f64, now: &Place) -> f64 {
-    if millis.is_nan() { f64::NAN } else { now.at.days_since(Timestamp::from_millis(millis as i64)) }
-}
-
-/// The value over no event: see the head of this file.
-const fn of_nothing(aggregation: Aggregation) -> f64 {
-    match aggregation {
-        Aggregation::Count
-        | Aggregation::Sum
-        | Aggregation::Distinct
-        | Aggregation::ActiveDays
-        | Aggregation::Streak
-        | Aggregation::Sessions => 0.0,
-        Aggregation::Mean
-        | Aggregation::Min
-        | Aggregation::Max
-        | Aggregation::Last
-        | Aggregation::DaysSinceLast
-        | Aggregation::DaysSinceFirst => f64::NAN,
     }
 }

@@ -261,7 +261,7 @@ const fn class_of(aggregation: Aggregation) -> (Class, Need) {
         Aggregation::Max => (Class::Max, Need::Field),
         Aggregation::Last => (Class::Latest, Need::Field),
         Aggregation::Distinct => (Class::Symbols, Need::Field),
-        Aggregation::DaysSinceLast => (Class::Latest, Need::Time),
+        Aggregation::DaysSinceLast => (Class::Latest, Need::Event),
         Aggregation::DaysSinceFirst => (Class::Min, Need::Time),
         Aggregation::Sessions => (Class::Sessions, Need::Event),
     }

@@ -1,95 +1,57 @@
-//! Events per bucket: counts, active days, streaks and decayed counts all read this one series.
+//! Events per bucket: counts, active days, streaks and decayed counts all read this one series. A cell: bucket, events.
 //!
 //! Law: integers only; a decayed count is their weighted sum, taken from the newest bucket to the oldest.
 
-use serde::{Deserialize, Serialize};
-
-use super::buckets::{Buckets, Cell};
+use super::arena::{Cells, bucket, newest_first};
 use super::{Grain, Place, Reach};
 
 /// How many half-lives a decayed count looks back: what is older weighs under 2^-20 and counts as nothing.
 const HALF_LIVES: u32 = 20;
 
-/// A bucket with its number of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Count {
-    bucket: i32,
-    events: u32,
-}
-
-impl Cell for Count {
-    type Content = u32;
-
-    fn new(bucket: i32, events: u32) -> Self {
-        Self { bucket, events }
-    }
-
-    fn bucket(&self) -> i32 {
-        self.bucket
-    }
-
-    fn content(&self) -> u32 {
-        self.events
+/// Counts one event; nothing when its bucket is not after `cut`.
+pub(super) fn add(mut cells: Cells<'_, 2>, at: i32, cut: i32) {
+    if let Some([_, events]) = cells.bucket(at, cut, [at.cast_unsigned(), 0]) {
+        // At 2^32 events in one bucket the count stands still, in any order.
+        *events = events.saturating_add(1);
     }
 }
 
-/// Events per bucket. Two buckets fit without the heap: most series of most users have no more.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Counts(Buckets<[Count; 2]>);
+/// Events in the window.
+pub(super) fn count(cells: &[[u32; 2]], reach: Reach, now: &Place) -> f64 {
+    exact(newest_first(cells, reach.cut(now)).map(|[_, events]| u64::from(*events)).sum())
+}
 
-impl Counts {
-    /// Counts one event; nothing when its bucket is not after `cut`.
-    pub fn add(&mut self, bucket: i32, cut: i32) {
-        if let Some(count) = self.0.cell(bucket, cut, || 0) {
-            // At 2^32 events in one bucket the count stands still, in any order.
-            count.events = count.events.saturating_add(1);
+/// Days with an event in the window, which counts in days (the catalogue's check sees to it).
+pub(super) fn active_days(cells: &[[u32; 2]], reach: Reach, now: &Place) -> f64 {
+    exact(newest_first(cells, reach.cut(now)).count() as u64)
+}
+
+/// Days in a row with an event, ending with the newest such day, when that is today or yesterday; else 0.
+pub(super) fn streak(cells: &[[u32; 2]], reach: Reach, now: &Place) -> f64 {
+    let mut newest_allowed = now.bucket(reach.grain);
+    let mut oldest_allowed = newest_allowed.saturating_sub(1);
+    let mut length = 0;
+    for day in newest_first(cells, reach.cut(now)).map(bucket) {
+        if day < oldest_allowed || day > newest_allowed {
+            break;
         }
+        length += 1;
+        newest_allowed = day.saturating_sub(1);
+        oldest_allowed = newest_allowed;
     }
+    exact(length)
+}
 
-    /// Events in the window.
-    pub fn count(&self, reach: Reach, now: &Place) -> f64 {
-        let events: u64 = self.0.newest_first(reach.cut(now)).map(|count| u64::from(count.events)).sum();
-        exact(events)
+/// Events weighted by the age of their bucket, `weights[age in buckets]`; beyond the weights they count nothing.
+pub(super) fn decayed(cells: &[[u32; 2]], grain: Grain, weights: &[f64], now: &Place) -> f64 {
+    let newest = now.bucket(grain);
+    let mut sum = 0.0;
+    for [at, events] in newest_first(cells, i32::MIN) {
+        let age = usize::try_from(newest.saturating_sub(at.cast_signed())).unwrap_or(0);
+        let Some(weight) = weights.get(age) else { break };
+        sum += f64::from(*events) * weight;
     }
-
-    /// Days with an event in the window, which counts in days (the catalogue's check sees to it).
-    pub fn active_days(&self, reach: Reach, now: &Place) -> f64 {
-        exact(self.0.newest_first(reach.cut(now)).count() as u64)
-    }
-
-    /// Days in a row with an event, ending with the newest such day, when that is today or yesterday; else 0.
-    pub fn streak(&self, reach: Reach, now: &Place) -> f64 {
-        let mut newest_allowed = now.bucket(reach.grain);
-        let mut oldest_allowed = newest_allowed.saturating_sub(1);
-        let mut length = 0;
-        for count in self.0.newest_first(reach.cut(now)) {
-            if count.bucket < oldest_allowed || count.bucket > newest_allowed {
-                break;
-            }
-            length += 1;
-            newest_allowed = count.bucket.saturating_sub(1);
-            oldest_allowed = newest_allowed;
-        }
-        exact(length)
-    }
-
-    /// Events weighted by the age of their bucket, `weights[age in buckets]`; beyond the weights they count nothing.
-    pub fn decayed(&self, grain: Grain, weights: &[f64], now: &Place) -> f64 {
-        let newest = now.bucket(grain);
-        let mut sum = 0.0;
-        for count in self.0.newest_first(i32::MIN) {
-            let age = usize::try_from(newest.saturating_sub(count.bucket)).unwrap_or(0);
-            let Some(weight) = weights.get(age) else { break };
-            sum += f64::from(count.events) * weight;
-        }
-        sum
-    }
-
-    /// Bytes on the heap.
-    pub fn heap_bytes(&self) -> usize {
-        self.0.heap_bytes()
-    }
+    sum
 }
 
 /// The weight of a bucket by its age in buckets, `2^-(age / half_life)`, for `min(20 half-lives, buckets_max)` buckets.

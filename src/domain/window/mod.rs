@@ -5,26 +5,23 @@
 //!
 //! A window of `n` buckets as of `t` is the buckets `b(t) - n + 1 ..= b(t)`, each counted whole. Windows always end at or
 //! after the newest event (the caller sees to it), so a window is a *suffix* of a series: that is why maxima keep only a
-//! staircase ([`Frontier`]), distinct values only the bucket each was last seen in ([`Symbols`]), and last values one cell.
+//! staircase, distinct values only the bucket each was last seen in, and last values one cell.
 //!
-//! Read by [`super::features`], which owns one [`Series`] per series of the [`super::plan`].
+//! Read by [`super::features`]: a user's [`Arena`] holds the series of the [`super::plan`] that the user's events fed.
 
-mod buckets;
+mod arena;
 mod counts;
 mod frontier;
+mod latest;
 mod sessions;
 mod sums;
 mod symbols;
 
-pub use buckets::{Buckets, Cell};
-pub use counts::{Counts, decay_weights};
-pub use frontier::Frontier;
-pub use sessions::Sessions;
-pub use sums::Sums;
-pub use symbols::{DISTINCT_MAX, Symbols};
+pub use arena::{Arena, Cells};
+pub use counts::decay_weights;
+pub use symbols::DISTINCT_MAX;
 
-use serde::{Deserialize, Serialize};
-
+use super::catalog::Aggregation;
 use super::time::{DAY_MS, HOUR_MS, Timestamp};
 
 /// How wide a bucket is.
@@ -97,27 +94,9 @@ impl Reach {
     }
 }
 
-/// The newest event that carried a value: by event time, then by value, so that arrival does not matter.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Latest {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub value: f64,
-}
-
-impl Latest {
-    /// Takes note of a value.
-    pub fn add(&mut self, at: Timestamp, value: f64) {
-        let newer = self.at.cmp(&at).then_with(|| self.value.total_cmp(&value)).is_lt();
-        if newer {
-            *self = Self { at, value };
-        }
-    }
-}
-
 /// Which kind of series answers a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
 pub enum Class {
     /// Events per bucket.
     Counts,
@@ -125,7 +104,7 @@ pub enum Class {
     Sums,
     /// Largest value of every suffix.
     Max,
-    /// Smallest value of every suffix.
+    /// Smallest value of every suffix; held with its sign turned.
     Min,
     /// The newest value.
     Latest,
@@ -152,64 +131,73 @@ pub struct Stroke {
     pub start_millis: i64,
 }
 
-/// A series of one user.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Series {
-    /// See [`Class::Counts`].
-    Counts(Counts),
-    /// See [`Class::Sums`].
-    Sums(Sums),
-    /// See [`Class::Max`].
-    Max(Frontier),
-    /// See [`Class::Min`]; holds the values with their signs turned.
-    Min(Frontier),
-    /// See [`Class::Latest`].
-    Latest(Latest),
-    /// See [`Class::Symbols`].
-    Symbols(Symbols),
-    /// See [`Class::Sessions`].
-    Sessions(Sessions),
+impl Class {
+    /// All, in the order of their numbers, which snapshots hold.
+    pub const ALL: [Self; 7] =
+        [Self::Counts, Self::Sums, Self::Max, Self::Min, Self::Latest, Self::Symbols, Self::Sessions];
+
+    /// Words of a cell.
+    pub const fn words(self) -> usize {
+        match self {
+            Self::Counts => 2,
+            Self::Sums => 5,
+            Self::Max | Self::Min | Self::Symbols => 3,
+            Self::Latest | Self::Sessions => 4,
+        }
+    }
 }
 
-impl Series {
-    /// A series that knows one event.
-    pub fn starting_with(class: Class, stroke: &Stroke) -> Self {
-        let mut series = match class {
-            Class::Counts => Self::Counts(Counts::default()),
-            Class::Sums => Self::Sums(Sums::default()),
-            Class::Max => Self::Max(Frontier::default()),
-            Class::Min => Self::Min(Frontier::default()),
-            Class::Latest => Self::Latest(Latest { at: stroke.at, value: stroke.value }),
-            Class::Symbols => Self::Symbols(Symbols::default()),
-            Class::Sessions => Self::Sessions(Sessions::default()),
-        };
-        series.add(stroke);
-        series
+/// Lets a series take in one event.
+pub fn add(arena: &mut Arena, slot: usize, class: Class, stroke: &Stroke) {
+    let Stroke { at, bucket, cut, value, session_gap_ms, start_millis } = *stroke;
+    match class {
+        Class::Counts => counts::add(arena.edit(slot), bucket, cut),
+        Class::Sums => sums::add(arena.edit(slot), bucket, value, cut),
+        Class::Max => frontier::add(arena.edit(slot), bucket, value, cut),
+        Class::Min => frontier::add(arena.edit(slot), bucket, -value, cut),
+        Class::Latest => latest::add(arena.edit(slot), at, value),
+        Class::Symbols => symbols::add(arena.edit(slot), bucket, value, cut),
+        Class::Sessions => sessions::add(arena.edit(slot), at, session_gap_ms, start_millis),
     }
+}
 
-    /// Takes in one event.
-    pub fn add(&mut self, stroke: &Stroke) {
-        let Stroke { at, bucket, cut, value, session_gap_ms, start_millis } = *stroke;
-        match self {
-            Self::Counts(counts) => counts.add(bucket, cut),
-            Self::Sums(sums) => sums.add(bucket, value, cut),
-            Self::Max(frontier) => frontier.add(bucket, value, cut),
-            Self::Min(frontier) => frontier.add(bucket, -value, cut),
-            Self::Latest(latest) => latest.add(at, value),
-            Self::Symbols(symbols) => symbols.add(bucket, value, cut),
-            Self::Sessions(sessions) => sessions.add(at, session_gap_ms, start_millis),
+/// What a series answers for a window that ends at `now`; what nothing answers when there is no such series.
+pub fn answer(
+    arena: &Arena,
+    slot: Option<usize>,
+    aggregation: Aggregation,
+    reach: Reach,
+    now: &Place,
+) -> f64 {
+    // A slot beyond the last has no cells.
+    let slot = slot.unwrap_or(usize::MAX);
+    match aggregation {
+        Aggregation::Count => counts::count(arena.cells(slot), reach, now),
+        Aggregation::ActiveDays => counts::active_days(arena.cells(slot), reach, now),
+        Aggregation::Streak => counts::streak(arena.cells(slot), reach, now),
+        Aggregation::Sum => sums::sum(arena.cells(slot), reach, now),
+        Aggregation::Mean => sums::mean(arena.cells(slot), reach, now),
+        Aggregation::Max => frontier::largest(arena.cells(slot), reach, now),
+        Aggregation::Min => -frontier::largest(arena.cells(slot), reach, now),
+        Aggregation::Distinct => symbols::count(arena.cells(slot), reach, now),
+        Aggregation::Sessions => sessions::count(arena.cells(slot), reach, now),
+        Aggregation::Last => latest::within(arena.cells(slot), reach, now).map_or(f64::NAN, |last| last.1),
+        Aggregation::DaysSinceLast => {
+            latest::within(arena.cells(slot), reach, now).map_or(f64::NAN, |last| now.at.days_since(last.0))
         }
+        Aggregation::DaysSinceFirst => days_since(-frontier::largest(arena.cells(slot), reach, now), now),
     }
+}
 
-    /// Bytes on the heap, as asked of the allocator.
-    pub fn heap_bytes(&self) -> usize {
-        match self {
-            Self::Counts(counts) => counts.heap_bytes(),
-            Self::Sums(sums) => sums.heap_bytes(),
-            Self::Max(frontier) | Self::Min(frontier) => frontier.heap_bytes(),
-            Self::Latest(_) => 0,
-            Self::Symbols(symbols) => symbols.heap_bytes(),
-            Self::Sessions(sessions) => sessions.heap_bytes(),
-        }
-    }
+/// The decayed count that a series of counts answers, by its weights ([`decay_weights`]).
+pub fn decayed(arena: &Arena, slot: Option<usize>, grain: Grain, weights: &[f64], now: &Place) -> f64 {
+    counts::decayed(arena.cells(slot.unwrap_or(usize::MAX)), grain, weights, now)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "event times in whole milliseconds, or NaN, which is kept"
+)]
+fn days_since(millis: f64, now: &Place) -> f64 {
+    if millis.is_nan() { f64::NAN } else { now.at.days_since(Timestamp::from_millis(millis as i64)) }
 }
