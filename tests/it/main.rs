@@ -16,4 +16,5 @@ mod memory_store;
 mod scoring;
 mod sim_roster;
 mod simulate;
+mod store_contract;
 mod tidy;
