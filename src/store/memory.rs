@@ -144,11 +144,11 @@ impl Log {
             ExpectedRevision::Any => true,
             ExpectedRevision::NoStream => end == 0,
             ExpectedRevision::Exists => end > 0,
-            ExpectedRevision::Exact(revision) => end == revision + 1,
+            ExpectedRevision::Exact(revision) => revision.checked_add(1) == Some(end),
         };
         let first = match append.expected {
             ExpectedRevision::NoStream => Some(0),
-            ExpectedRevision::Exact(revision) => Some(revision + 1),
+            ExpectedRevision::Exact(revision) => revision.checked_add(1),
             ExpectedRevision::Any | ExpectedRevision::Exists => known.first().copied().flatten(),
         };
         let again = (0..).zip(&known).all(|(nth, at)| at.is_some() && *at == first.map(|first| first + nth));

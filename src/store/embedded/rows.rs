@@ -5,6 +5,7 @@
 //! Called by `index`; the only user of fjall.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -226,19 +227,27 @@ impl Rows {
     }
 
     fn failed(&self, doing: &str, error: &fjall::Error) -> Error {
-        match error {
-            fjall::Error::Io(_) | fjall::Error::Poisoned => failed(&self.path, doing, error),
-            _ => self.damage(&format!("cannot {doing} the index: {error:?}")),
+        if matches!(error, fjall::Error::Poisoned) || io_cause(error).is_some() {
+            failed(&self.path, doing, error)
+        } else {
+            self.damage(&format!("cannot {doing} the index: {error:?}"))
         }
     }
 }
 
+/// What the file system said, when it was not about the files' contents.
+fn io_cause(error: &fjall::Error) -> Option<&io::Error> {
+    let (fjall::Error::Io(cause) | fjall::Error::Storage(fjall::LsmError::Io(cause))) = error else {
+        return None;
+    };
+    let contents = [ErrorKind::UnexpectedEof, ErrorKind::InvalidData, ErrorKind::Other, ErrorKind::NotFound];
+    (!contents.contains(&cause.kind())).then_some(cause)
+}
+
 fn failed(path: &Path, doing: &str, error: &fjall::Error) -> Error {
-    let source = match error {
-        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
-            std::io::Error::new(source.kind(), source.to_string())
-        }
-        other => std::io::Error::other(format!("{other:?}")),
+    let source = match io_cause(error) {
+        Some(cause) => io::Error::new(cause.kind(), cause.to_string()),
+        None => io::Error::other(format!("{error:?}")),
     };
     super::disk::unavailable(&format!("{doing} the index in"), path, source)
 }

@@ -174,9 +174,12 @@ impl Segment {
     }
 
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
-        self.file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => corrupt(&self.path, offset, "the file is cut short"),
-            _ => unavailable("read", &self.path, error),
+        self.file.read_exact_at(buffer, offset).map_err(|error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                corrupt(&self.path, offset, "the file is cut short")
+            } else {
+                unavailable("read", &self.path, error)
+            }
         })
     }
 
