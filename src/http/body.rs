@@ -111,11 +111,17 @@ pub(super) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
             return Err(Problem::unsupported(format!("{other}: send application/json")));
         }
     }
-    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
+    let body = body.trim_ascii();
+    let body = if body.is_empty() { b"{}" } else { body };
+    if !body.starts_with(b"{") {
+        // serde would read an array as the members of the object in their order.
+        return Err(Problem::bad_at("", "the body must be a JSON object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        fault_of(if path == "." { "" } else { &path }, error.inner())
+        // "." is the whole, "?" a place in JSON that breaks off.
+        fault_of(if path == "." || path == "?" { "" } else { &path }, error.inner())
     })?;
     deserializer.end().map_err(|error| fault_of("", &error))?;
     Ok(value)

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -99,7 +100,8 @@ pub(super) fn check(text: &[u8], check: &Check) -> Result<Ingest, Vec<Fault>> {
         data: given.data,
     };
     let json = serde_json::to_vec(&native).map_err(|error| vec![Fault::new("", error.to_string())])?;
-    check(&json).map_err(|faults| faults.into_iter().map(renamed).collect())
+    check(&Bytes::from(json))
+        .map_err(|faults| faults.into_iter().map(|fault| renamed(fault.into())).collect())
 }
 
 fn is_json(media_type: &str) -> bool {

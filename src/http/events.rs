@@ -105,9 +105,9 @@ impl Batch {
         let (texts, has_index) = match (shape, is_list) {
             (Shape::Lines, _) => (lines(body)?, true),
             (Shape::Json, true) | (Shape::CloudBatch, _) => (array(body)?, true),
-            (Shape::Json, false) | (Shape::Cloud, _) => (vec![&**body], false),
+            (Shape::Json, false) | (Shape::Cloud, _) => (vec![body.trim_ascii()], false),
         };
-        if texts.is_empty() {
+        if texts.iter().all(|text| text.is_empty()) {
             return Err(Problem::bad_at("", "there is no event in the body"));
         }
         let is_cloud = matches!(shape, Shape::Cloud | Shape::CloudBatch);
@@ -120,7 +120,7 @@ impl Batch {
             } else if is_cloud {
                 cloudevents::check(text, check)
             } else {
-                check(text)
+                check(&body.slice_ref(text)).map_err(|faults| faults.into_iter().map(Fault::from).collect())
             };
             match checked {
                 // The id is made from the user and the client's id: it names the event in whichever stream.

@@ -11,10 +11,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::commands::{Commands, Ingest};
 use crate::domain::catalog::Catalog;
+use crate::domain::codec;
 use crate::domain::time::Timestamp;
 use crate::projection::{AlertChange, Views};
 use crate::store::StoreId;
@@ -44,9 +46,9 @@ pub use options::Options;
 pub use problem::Fault;
 pub use routes::{ROUTES, Route, routes};
 
-/// Turns one event's JSON into what is appended, or names everything that is wrong with it: paths are relative to the
-/// event (`data.price`, empty for the event itself).
-pub type Check = Arc<dyn Fn(&[u8]) -> Result<Ingest, Vec<Fault>> + Send + Sync>;
+/// Turns one event's JSON into what is appended, or names everything that is wrong with it: `codec::check_ingest` with the
+/// catalogue and the clock.
+pub type Check = Arc<dyn Fn(&Bytes) -> Result<Ingest, Vec<codec::Fault>> + Send + Sync>;
 /// A new receiver of alert changes: sees each change after it stands in the projection, in order.
 pub type Changes = Arc<dyn Fn() -> broadcast::Receiver<Arc<AlertChange>> + Send + Sync>;
 

@@ -2,20 +2,14 @@
 //!
 //! Law: an outcome is a fact of its own; a later one corrects an earlier one and hides nothing.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use bytestring::ByteString;
 use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::alerts::{alert_id, answer_with_alert, owner};
 use super::dto::{Accepted, Alert, NewConversion, NewOutcome};
-use super::problem::Problem;
+use super::problem::{Fault, Problem};
 use super::routes::{Call, json};
-use crate::commands::{Ingest, OutcomeGiven};
-use crate::domain::event::{CONVERSION_RECORDED, ConversionRecorded, NewEvent};
-use crate::domain::id::{EventId, stream};
+use crate::commands::OutcomeGiven;
 
 /// Record what really happened, for an alert
 ///
@@ -72,38 +66,10 @@ pub(super) async fn record(mut call: Call) -> Result<Response, Problem> {
 pub(super) async fn conversion(mut call: Call) -> Result<Response, Problem> {
     call.no_query()?;
     let given: NewConversion = call.json().await?;
-    let faults = given.check(&call.app.ports.catalog);
-    if !faults.is_empty() {
-        return Err(Problem::bad(faults));
-    }
-    let commands = Arc::clone(&call.app.ports.commands);
-    let done = commands.ingest(vec![event_of(given)?]).await?;
+    let event = given.event().map_err(|error| Problem::internal(&error))?;
+    let checked = (call.app.ports.check)(&event);
+    let ingest = checked.map_err(|faults| Problem::bad(faults.into_iter().map(Fault::from).collect()))?;
+    let done = call.app.ports.commands.ingest(vec![ingest]).await?;
     let answer = Accepted { accepted: done.accepted, duplicates: done.duplicates, position: done.position.0 };
     json(StatusCode::ACCEPTED, &answer)
-}
-
-fn event_of(given: NewConversion) -> Result<Ingest, Problem> {
-    let id = given.id.unwrap_or_else(|| {
-        let value = given.conversion_value.map(|value| value.to_string()).unwrap_or_default();
-        let made_of =
-            [&given.model_type, &given.occurred_at.to_string(), &given.converted.to_string(), &value];
-        EventId::of_behaviour(given.user_id.as_str(), &made_of.map(String::as_str).join("\0")).to_string()
-    });
-    let user = given.user_id;
-    let recorded = ConversionRecorded {
-        id,
-        user_id: user.clone(),
-        model_type: given.model_type,
-        converted: given.converted,
-        conversion_value: given.conversion_value,
-        occurred_at: given.occurred_at,
-    };
-    let data = serde_json::to_vec(&recorded).map_err(|error| Problem::internal(&error))?;
-    let event = NewEvent {
-        id: EventId::of_behaviour(user.as_str(), &recorded.id),
-        event_type: ByteString::from_static(CONVERSION_RECORDED),
-        data: Bytes::from(data),
-        metadata: Bytes::new(),
-    };
-    Ok(Ingest { stream: stream::user(&user), event })
 }

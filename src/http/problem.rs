@@ -15,6 +15,7 @@ use warp::reply::Response;
 use super::dto::Status;
 use crate::commands;
 use crate::commands::NotReady;
+use crate::domain::codec;
 use crate::domain::entity::Refusal;
 use crate::error::Chain;
 use crate::projection;
@@ -39,6 +40,25 @@ impl Fault {
     /// A fault at a place.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), message: message.into() }
+    }
+}
+
+impl From<codec::Fault> for Fault {
+    /// From a JSON pointer (`/data/prices/0`) to the paths of this API (`data.prices[0]`).
+    fn from(fault: codec::Fault) -> Self {
+        let mut path = String::new();
+        for part in fault.path.split('/').skip(1) {
+            let part = part.replace("~1", "/").replace("~0", "~");
+            if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+                path.push_str(&format!("[{part}]"));
+            } else {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(&part);
+            }
+        }
+        Self { path, message: fault.message }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::metrics;
 
 /// Fields in a request's head; ours and a proxy's are about twenty.
 const HEADERS_MAX: usize = 100;
-/// Bytes of a request's head, and of what is buffered per connection: a user id in a path has at most 600.
+/// Bytes of a request's head; a user id in a path has at most 600. Twice as much is buffered per connection.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 /// Wait after an accept that failed because the process or the machine has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -147,7 +147,8 @@ async fn drive(tcp: TcpStream, app: Arc<App>) {
         .timer(TokioTimer::new())
         .header_read_timeout(app.options.head_timeout)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(2 * HEAD_BYTES_MAX)
         .serve_connection(socket, TowerToHyperService::new(warp::service(routes(Arc::clone(&app)))));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

@@ -12,6 +12,7 @@
 
 mod catalog;
 mod fold;
+mod http;
 mod memory_store;
 mod scoring;
 mod sim_roster;

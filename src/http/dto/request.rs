@@ -2,14 +2,16 @@
 //!
 //! Law: an unknown member is refused; a text has a bound.
 
-use serde::Deserialize;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::problem::Fault;
 use super::{Outcome, Priority, Status};
 use crate::domain::catalog::Catalog;
-use crate::domain::id::UserId;
+use crate::domain::event::CONVERSION_RECORDED;
+use crate::domain::id::{EventId, UserId};
 use crate::domain::time::Timestamp;
 
 /// Longest note, in bytes: a few paragraphs.
@@ -252,17 +254,39 @@ pub(in crate::http) struct NewConversion {
     pub(in crate::http) occurred_at: Timestamp,
 }
 
+/// A conversion as an event of the user, for the door that all events pass.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConversionEvent<'a> {
+    id: &'a str,
+    user_id: &'a UserId,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    occurred_at: Timestamp,
+    model_type: &'a str,
+    converted: bool,
+    conversion_value: Option<f64>,
+}
+
 impl NewConversion {
-    /// What is wrong with it.
-    pub(in crate::http) fn check(&self, catalog: &Catalog) -> Vec<Fault> {
-        let mut faults: Vec<_> = check_value(self.conversion_value).into_iter().collect();
-        if let Some(Err(why)) = self.id.as_deref().map(crate::domain::id::check_id) {
-            faults.push(Fault::new("id", why.to_string()));
-        }
-        if let Err(why) = known_model(catalog, &self.model_type) {
-            faults.push(Fault::new("modelType", why));
-        }
-        faults
+    /// The event that records it.
+    pub(in crate::http) fn event(&self) -> Result<Bytes, serde_json::Error> {
+        let made_id = || {
+            let value = self.conversion_value.map(|value| value.to_string()).unwrap_or_default();
+            let (at, converted) = (self.occurred_at.to_string(), self.converted.to_string());
+            let parts = [CONVERSION_RECORDED, &self.model_type, &at, &converted, &value];
+            EventId::of_behaviour(self.user_id.as_str(), &parts.join("\0")).to_string()
+        };
+        let event = ConversionEvent {
+            id: &self.id.clone().unwrap_or_else(made_id),
+            user_id: &self.user_id,
+            kind: CONVERSION_RECORDED,
+            occurred_at: self.occurred_at,
+            model_type: &self.model_type,
+            converted: self.converted,
+            conversion_value: self.conversion_value,
+        };
+        serde_json::to_vec(&event).map(Bytes::from)
     }
 }
 

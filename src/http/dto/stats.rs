@@ -61,6 +61,8 @@ pub(in crate::http) struct Conversions {
     rate: Option<f64>,
     /// Sum of what the conversions were worth.
     value: f64,
+    /// Conversions recorded for users and not for alerts (`POST /outcomes`), in the span of when they happened.
+    recorded_without_alert: u64,
 }
 
 /// Alerts per 1,000 users and year.
@@ -193,6 +195,7 @@ impl Stats {
                 converted: figures.converted,
                 rate: (known > 0).then(|| figures.converted as f64 / known as f64),
                 value: figures.conversion_value,
+                recorded_without_alert: figures.conversions_recorded,
             },
             alert_rate,
         }
