@@ -178,6 +178,6 @@ fn collect(value: &Value, into: &mut Vec<String>) {
             members.values().for_each(|member| collect(member, into));
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
