@@ -10,6 +10,11 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
+def _horizon(manifest: dict) -> str:
+    days = manifest.get("horizonDays")
+    return "the horizon" if days is None else f"{days:g} days"
+
+
 def _quality(measures: dict) -> str:
     rows = [("ROC AUC", "auc", "{:.4f}"), ("average precision", "average_precision", "{:.4f}"),
             ("Brier score", "brier", "{:.5f}"), ("log loss", "log_loss", "{:.5f}"),
@@ -49,10 +54,10 @@ def write(model: Additive, name: str, version: str, manifest: dict, training: di
     best = measures.get("test") or measures.get("valid") or measures["train"]
     lines = [
         f"# {name} {version}\n",
-        f"Probability that the user converts within {manifest.get('horizon', 'the horizon')}: {shape}, additive: the "
+        f"Probability that the user converts within {_horizon(manifest)}: {shape}, additive: the "
         "contributions of the features and a bias add up to the raw logit, exactly.\n",
         "## What it learned from\n",
-        f"- source: {manifest.get('source', 'not said')}\n- moments: {training['rows']} for training "
+        f"- log: store {manifest.get('store', 'not said')}, rows {manifest.get('rowsHash', 'not hashed')}\n- moments: {training['rows']} for training "
         f"({training['positives']} positive, base rate {_percent(training['base_rate'])}), {training['rows_valid']} for "
         f"validation, {training['rows_test']} for the test\n- from {training['from']} to {training['to']}\n"
         f"- catalogue: {manifest['catalogVersion']}\n- features: {len(features)}, from the daemon's own fold\n",

@@ -49,7 +49,7 @@ def write_set(root: pathlib.Path, columns: dict, **changes) -> pathlib.Path:
     for number, part in enumerate((table.slice(0, half), table.slice(half))):
         parquet.write_table(part, root / f"part-{number}.parquet", compression="zstd")
     manifest = {"schema": 1, "model": "SELL", "catalogVersion": "0123456789abcdef", "features": FEATURES,
-                "horizon": "90d", "source": "synthetic, for a test"} | changes
+                "horizonDays": 90.0, "store": "synthetic, for a test"} | changes
     (root / "manifest.json").write_text(json.dumps(manifest))
     return root
 

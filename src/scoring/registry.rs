@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use super::runtime::{self, Runtime};
 use super::{Options, trial};
 use crate::domain::catalog::{Catalog, ModelSpec};
+use crate::error::Chain;
 
 /// Largest file of a model folder that is read: a graph of 40 features has some 100 KB, and a wrong path may name anything.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -31,6 +32,7 @@ pub struct Registry {
 #[derive(Clone, Debug)]
 struct Entry {
     name: String,
+    folder: PathBuf,
     serving: Option<Loaded>,
     refused: Vec<Refused>,
 }
@@ -72,7 +74,8 @@ impl Registry {
     pub fn load(options: &Options, catalog: &Catalog) -> Self {
         let runtime = runtime::load(&options.library).map_err(Arc::new);
         let entry = |model: &ModelSpec| {
-            let mut entry = Entry { name: model.name.clone(), serving: None, refused: Vec::new() };
+            let folder = options.folder.join(&model.name);
+            let mut entry = Entry { name: model.name.clone(), folder, serving: None, refused: Vec::new() };
             if let Ok(runtime) = &runtime {
                 choose(&mut entry, runtime, options, catalog, model);
             }
@@ -104,6 +107,24 @@ impl Registry {
         self.entries.iter().any(|entry| entry.serving.is_none())
     }
 
+    /// Everything that keeps a model or a newer version of it from serving, a line each: for `intentd check` and readiness.
+    pub fn faults(&self) -> Vec<String> {
+        if let Err(error) = &self.runtime {
+            return vec![Chain(error.as_ref()).to_string()];
+        }
+        let mut lines = Vec::new();
+        for entry in &self.entries {
+            if entry.serving.is_none() && entry.refused.is_empty() {
+                lines.push(format!("{}: no version of {}", entry.folder.display(), entry.name));
+            }
+            for refused in &entry.refused {
+                let place = entry.folder.join(&refused.version);
+                lines.extend(refused.reasons.iter().map(|reason| format!("{}: {reason}", place.display())));
+            }
+        }
+        lines
+    }
+
     /// Sessions for one scoring thread.
     pub fn scorer(&self) -> OnnxScorer {
         let slot = |entry: &Entry| {
@@ -120,7 +141,7 @@ impl Registry {
 }
 
 fn choose(entry: &mut Entry, runtime: &Runtime, options: &Options, catalog: &Catalog, model: &ModelSpec) {
-    let folder = options.folder.join(&model.name);
+    let folder = entry.folder.clone();
     let mut versions = versions(&folder);
     if let Some(pin) = options.pin.get(&model.name) {
         if !versions.contains(pin) {
@@ -249,6 +270,14 @@ fn sha256(content: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_may_be_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        fn moved<T: Send>() {}
+        shared::<Registry>();
+        moved::<OnnxScorer>();
+    }
 
     #[test]
     fn versions_are_ordered_by_number_where_they_have_one() {

@@ -203,6 +203,20 @@ fn the_newest_that_passes_serves_unless_one_is_pinned() {
     fs::rename(models.path("LINES/1"), models.path("LINES/.1.partial")).unwrap();
     assert_eq!(serving(&options), (None, vec!["2".to_owned()]));
     let mut scorer = Registry::load(&options, &five()).scorer();
+    let faults = Registry::load(&options, &five()).faults();
+    let [fault] = &faults[..] else { panic!("{faults:?}") };
+    assert!(fault.ends_with("/LINES/2: the manifest has schema 9, this program knows 1"), "{fault}");
     let answer = scorer.score(intentd::domain::catalog::ModelIx(0), &[&[0.0; 5]]).remove(0);
     assert_eq!(answer.unwrap_err().to_string(), "no model of type LINES is loaded");
+}
+
+#[test]
+fn a_folder_without_models_is_named() {
+    if !is_there("a_folder_without_models_is_named") {
+        return;
+    }
+    let options = Options { folder: "/nowhere".into(), ..Options::default() };
+    let expected = ["/nowhere/LINES: no version of LINES", "/nowhere/STEPS: no version of STEPS"];
+    assert_eq!(Registry::load(&options, &five()).faults(), expected);
+    assert!(Registry::load(&fixtures(), &five()).faults().is_empty());
 }
