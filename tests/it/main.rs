@@ -14,6 +14,7 @@ mod catalog;
 mod fold;
 mod http;
 mod memory_store;
+mod projection;
 mod scoring;
 mod sim_roster;
 mod simulate;

@@ -61,13 +61,14 @@ pub(super) fn page(
     let Some(select) = select(connection, query, after)? else { return Ok(page) };
     let mut statement = connection.prepare_cached(&select.sql)?;
     let mut found = statement.query(params_from_iter(select.values))?;
+    let mut alerts = AlertRow::by_position(connection)?;
     let mut last = None;
     while let Some(row) = found.next()? {
         if page.items.len() == limit {
             page.next_cursor = last.map(|key| cursor::encode(list_of(query), key));
             break;
         }
-        let alert = AlertRow::by_position(connection, row.get(0)?)?;
+        let alert = alerts.get(row.get(0)?)?;
         last = Some(key_of(query.sort, &alert));
         page.items.push(alert.view);
     }
@@ -101,8 +102,8 @@ pub(super) fn select(
     let calibrated = query.sort == Sort::CalibratedScoreDescending;
     if query.user.is_some() || calibrated || (query.sort == Sort::ScoredAtDescending && !by_state) {
         straight(query, after, &filter, &mut select);
-    } else {
-        merged(query, after, &filter, &mut select);
+    } else if !merged(query, after, &filter, &mut select) {
+        return Ok(None);
     }
     let limit = select.bind(i64::try_from(page_limit(query.limit) + 1).unwrap_or(i64::MAX));
     let order = match query.sort {
@@ -152,8 +153,9 @@ fn straight(query: &AlertQuery, after: Option<Key>, filter: &str, select: &mut S
     );
 }
 
-/// One walk per state and priority along `alerts_state`, each in order, merged by SQLite as they are read.
-fn merged(query: &AlertQuery, after: Option<Key>, filter: &str, select: &mut Select) {
+/// One walk per state and priority along `alerts_state`, each in order, merged by SQLite as they are read; false when
+/// the cursor leaves none.
+fn merged(query: &AlertQuery, after: Option<Key>, filter: &str, select: &mut Select) -> bool {
     let span = span(query, select);
     let keyset = after.map(|key| {
         let (main, position) = (select.bind(key.main), select.bind(key.position));
@@ -178,10 +180,8 @@ fn merged(query: &AlertQuery, after: Option<Key>, filter: &str, select: &mut Sel
             }
         }
     }
-    if arms.is_empty() {
-        arms.push("SELECT position, scored_at, priority FROM alerts WHERE FALSE".to_owned());
-    }
     select.sql = arms.join(" UNION ALL ");
+    !arms.is_empty()
 }
 
 /// What a cursor leaves of the alerts of one priority.

@@ -15,6 +15,10 @@ use crate::domain::id::{AlertId, EventId, UserId};
 use crate::domain::time::Timestamp;
 use crate::projection::{AlertChange, AlertDetail, HistoryEntry, Listed, ParkedView, SignalView};
 
+/// What time changes, earliest first.
+pub(super) const DUE: &str =
+    "SELECT a.user, u.name FROM alerts a INDEXED BY alerts_due JOIN users u ON u.id = a.user
+         WHERE a.due_at <= ?1 ORDER BY a.due_at, a.position";
 const SCORED: &str = "AlertScored";
 const ESCALATED: &str = "AlertEscalated";
 const REARMED: &str = "AlertRearmed";
@@ -151,10 +155,7 @@ pub(super) fn parked(
 
 /// Users whose alerts time changes by `now`, longest overdue first.
 pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<UserId>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT a.user, u.name FROM alerts a INDEXED BY alerts_due JOIN users u ON u.id = a.user
-         WHERE a.due_at <= ?1 ORDER BY a.due_at, a.position",
-    )?;
+    let mut statement = connection.prepare_cached(DUE)?;
     let mut rows = statement.query([now.millis()])?;
     let mut seen = HashSet::new();
     let mut users = Vec::new();
@@ -178,12 +179,13 @@ pub(super) fn changes(
     )?;
     let mut rows =
         statement.query(params![after.0.cast_signed(), i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let mut alerts = AlertRow::by_position(connection)?;
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
         changes.push(AlertChange {
             position: Position(row.get::<_, i64>(0)?.cast_unsigned()),
             event_type: row.get(1)?,
-            alert: AlertRow::by_position(connection, row.get(2)?)?.view,
+            alert: alerts.get(row.get(2)?)?.view,
         });
     }
     Ok(changes)

@@ -25,6 +25,8 @@ mod codes;
 mod cursor;
 mod failure;
 mod lists;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod reader;
 mod row;

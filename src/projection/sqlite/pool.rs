@@ -131,3 +131,28 @@ impl Drop for Slot<'_> {
         self.pool.freed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_waits_only_so_long_for_a_connection_and_a_panic_gives_it_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.sqlite");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let options = Options { readers: 1, reader_wait_max: Duration::ZERO, ..Options::default() };
+        let pool = Pool::new(path, &options);
+        let inner = pool.query(|_| Ok(pool.query(|_| Ok(())))).unwrap();
+        assert!(inner.unwrap_err().to_string().contains("projection.readers"));
+        let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pool.query(|_| -> rusqlite::Result<()> { panic!("a query") })
+        }));
+        assert!(thrown.is_err());
+        pool.query(|_| Ok(())).unwrap();
+        assert!(
+            pool.query(|connection| connection.execute("INSERT INTO t VALUES (1)", [])).is_err(),
+            "only reads"
+        );
+    }
+}

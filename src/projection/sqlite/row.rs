@@ -204,10 +204,9 @@ impl AlertRow {
         statement.query_row([id.0.as_bytes()], Self::read).optional()
     }
 
-    /// The alert whose `AlertScored` stands there.
-    pub(super) fn by_position(connection: &Connection, position: i64) -> rusqlite::Result<Self> {
-        let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE a.position = ?1"))?;
-        statement.query_row([position], Self::read)
+    /// A query for alerts by the position of their `AlertScored`: prepared once for a page.
+    pub(super) fn by_position(connection: &Connection) -> rusqlite::Result<ByPosition<'_>> {
+        connection.prepare_cached(&format!("{SELECT} WHERE a.position = ?1")).map(ByPosition)
     }
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -242,6 +241,16 @@ impl AlertRow {
                 changed_at: Position(row.get::<_, i64>(22)?.cast_unsigned()),
             },
         })
+    }
+}
+
+/// See [`AlertRow::by_position`].
+pub(super) struct ByPosition<'a>(CachedStatement<'a>);
+
+impl ByPosition<'_> {
+    /// The alert at that position.
+    pub(super) fn get(&mut self, position: i64) -> rusqlite::Result<AlertRow> {
+        self.0.query_row([position], AlertRow::read)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const SCHEMA: i64 = 1;
 /// Marks the file as ours in SQLite's header: "intd".
 const MARK: i64 = 0x696e_7464;
 /// Bytes of a page: a score with forty features takes one, where the default 4,096 would spill it.
-const PAGE_BYTES: u64 = 8192;
+const PAGE_BYTES: u64 = 4096;
 /// Pages in the write-ahead log before it is folded into the file: 32 MB, so that hot pages are written back once for
 /// some thousand batches.
 const WAL_PAGES: i64 = 4096;

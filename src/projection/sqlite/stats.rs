@@ -12,6 +12,12 @@ use crate::domain::policy::Priority;
 use crate::domain::time::Timestamp;
 use crate::projection::Stats;
 
+/// All that figures need of an alert, read from the index alone.
+pub(super) const SELECT: &str =
+    "SELECT created_at, model, status, priority, response_ms, converted, conversion_value
+         FROM alerts INDEXED BY alerts_created WHERE created_at >= ?1 AND created_at < ?2
+         ORDER BY created_at, model, status, priority, response_ms, converted, conversion_value";
+
 /// Figures over `[from, to)`.
 pub(super) fn stats(
     connection: &Connection,
@@ -22,11 +28,7 @@ pub(super) fn stats(
     // Opening times are held at MAX by parsing: the last of them is within an open-ended span.
     let to = to.map_or(i64::MAX, Timestamp::millis);
     let mut tally = Tally::default();
-    let mut statement = connection.prepare_cached(
-        "SELECT created_at, model, status, priority, response_ms, converted, conversion_value
-         FROM alerts INDEXED BY alerts_created WHERE created_at >= ?1 AND created_at < ?2
-         ORDER BY created_at, model, status, priority, response_ms, converted, conversion_value",
-    )?;
+    let mut statement = connection.prepare_cached(SELECT)?;
     let mut rows = statement.query(params![from.millis(), to])?;
     while let Some(row) = rows.next()? {
         tally.alert(&Alert {
