@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::Unreadable;
 use super::row::{AlertRow, Names, intern, lookup};
 use super::unscored;
+use crate::domain::codec;
 use crate::domain::event::{
     AlertEscalated, AlertOutcomeRecorded, AlertRearmed, AlertScored, AlertStatusChanged, CONVERSION_RECORDED,
     ConversionRecorded, EventParked, EventUnparked, IntentEvent, Position, Recorded, ScoringFailed,
@@ -269,17 +270,9 @@ fn parse<T: serde::de::DeserializeOwned>(event: &Recorded) -> Result<T, Fault> {
 
 /// The fact that an event of an `intent-*` stream holds.
 fn decode(event: &Recorded) -> Result<IntentEvent, Fault> {
-    Ok(match &*event.event_type {
-        "SignalDetected" => IntentEvent::SignalDetected(parse(event)?),
-        "AlertScored" => IntentEvent::AlertScored(parse(event)?),
-        "AlertEscalated" => IntentEvent::AlertEscalated(parse(event)?),
-        "AlertStatusChanged" => IntentEvent::AlertStatusChanged(parse(event)?),
-        "AlertRearmed" => IntentEvent::AlertRearmed(parse(event)?),
-        "AlertOutcomeRecorded" => IntentEvent::AlertOutcomeRecorded(parse(event)?),
-        "UserScored" => IntentEvent::UserScored(parse(event)?),
-        "ScoringFailed" => IntentEvent::ScoringFailed(parse(event)?),
-        "EventParked" => IntentEvent::EventParked(parse(event)?),
-        "EventUnparked" => IntentEvent::EventUnparked(parse(event)?),
-        _ => return Err(Fault::Event("no fact of that type is known".to_owned())),
-    })
+    match codec::decode_fact(&event.event_type, &event.data) {
+        Ok(Some(fact)) => Ok(fact),
+        Ok(None) => Err(Fault::Event("no fact of that type is known".to_owned())),
+        Err(error) => Err(Fault::Event(error.to_string())),
+    }
 }

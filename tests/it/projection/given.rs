@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use intentd::domain::alert::{Outcome, Status};
+use intentd::domain::codec;
 use intentd::domain::event::*;
 use intentd::domain::id::{AlertId, EventId, UserId};
 use intentd::domain::policy::Priority;
@@ -203,7 +204,7 @@ impl Log {
 
     pub fn fact(&mut self, fact: IntentEvent, number: u8) {
         let data = fact_json(&fact);
-        let event_type = fact.event_type();
+        let event_type = codec::event_type(&fact);
         self.push(format!("intent-{}", user(number)), event_type, data, Told::Fact(fact), number);
     }
 
@@ -232,19 +233,9 @@ impl Log {
 }
 
 fn fact_json(fact: &IntentEvent) -> Vec<u8> {
-    match fact {
-        IntentEvent::SignalDetected(fact) => serde_json::to_vec(fact),
-        IntentEvent::AlertScored(fact) => serde_json::to_vec(fact),
-        IntentEvent::AlertEscalated(fact) => serde_json::to_vec(fact),
-        IntentEvent::AlertStatusChanged(fact) => serde_json::to_vec(fact),
-        IntentEvent::AlertRearmed(fact) => serde_json::to_vec(fact),
-        IntentEvent::AlertOutcomeRecorded(fact) => serde_json::to_vec(fact),
-        IntentEvent::UserScored(fact) => serde_json::to_vec(fact),
-        IntentEvent::ScoringFailed(fact) => serde_json::to_vec(fact),
-        IntentEvent::EventParked(fact) => serde_json::to_vec(fact),
-        IntentEvent::EventUnparked(fact) => serde_json::to_vec(fact),
-    }
-    .unwrap()
+    let id = EventId(Uuid::nil());
+    let fact = Fact { id, event: fact.clone(), metadata: Metadata::default() };
+    codec::encode_fact(&fact).data.to_vec()
 }
 
 fn scored(step: Step, user_id: UserId, model_type: String, alert_id: AlertId, cause: Cause) -> AlertScored {
