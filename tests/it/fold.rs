@@ -342,3 +342,33 @@ fn a_row_holds_the_features_of_the_model_in_its_order() {
     let unknown = state.row(&plan, model, &Moment { as_of, market: &market, market_revision: 0 });
     assert!(unknown[0].is_nan() && !unknown[1].is_nan());
 }
+
+/// 100,000 users are held in 1 GiB beside their actors, and each takes at most 400 bytes on disk (DESIGN 8).
+#[test]
+fn a_user_of_twenty_events_is_small() {
+    const USERS: usize = 200;
+    let text = include_str!("../fixtures/catalog/forty.toml");
+    let catalog = Catalog::load(text, "forty.toml").unwrap();
+    let plan = Plan::compile(&catalog);
+    let start = START.parse::<Timestamp>().unwrap().millis();
+    let (mut held, mut held_max, mut written) = (0, 0, 0);
+    for user in 0..USERS {
+        let mut state = FeatureState::new();
+        for nth in 0..20 {
+            // Every type but the market's, spread over 90 days, each value another.
+            let kind = intentd::domain::catalog::EventIx(((user * 7 + nth * 5) % 11) as u16);
+            let fields = catalog.events[usize::from(kind.0)].fields.iter();
+            let fields =
+                fields.zip(1..).map(|(_, field)| (user * 1_000 + nth * 10 + field) as f64 * 1.5).collect();
+            let occurred_at = Timestamp::from_millis(start + nth as i64 * 4 * DAY_MS + user as i64 * HOUR_MS);
+            state.apply(&plan, &Behaviour { kind, occurred_at, fields });
+        }
+        let bytes = size_of::<FeatureState>() + state.heap_bytes();
+        held += bytes;
+        held_max = held_max.max(bytes);
+        written += postcard::to_allocvec(&state).unwrap().len();
+    }
+    println!("held {} bytes a user (at most {held_max}), written {}", held / USERS, written / USERS);
+    assert!(held_max <= 1_024, "a user of 20 events takes {held_max} bytes");
+    assert!(written / USERS <= 400, "a user of 20 events takes {} bytes on disk", written / USERS);
+}
