@@ -1,1 +1,139 @@
-//! Checkpoints: how far a reader of `$all` has come. Local, derived, good only with the store they came from.
+//! How far the feed has come, kept outside the log: derived, so losing it only costs reading again.
+//!
+//! Law: a checkpoint is good only with the store it was made on; a file holds a whole one or the one before it, never half.
+//! Called by the feed.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Position, StoreId};
+use crate::domain::time::Timestamp;
+
+/// How far everything is decided and durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// In which store.
+    pub store: StoreId,
+    /// Everything up to here is settled.
+    pub position: Position,
+    /// The log's clock there: the largest event time seen.
+    pub clock: Timestamp,
+}
+
+/// Why a checkpoint was not kept.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} the checkpoint {path}")]
+pub struct Error {
+    /// `read` or `write`.
+    pub action: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// The cause.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Where checkpoints are kept. Calls may wait for a disk.
+pub trait Checkpoints: Send + Sync + 'static {
+    /// The newest one of this store; none when there is none, or one of another store, or one that cannot be understood.
+    ///
+    /// # Errors
+    /// The disk does not answer.
+    fn load(&self, store: StoreId) -> Result<Option<Checkpoint>, Error>;
+
+    /// Keeps this one instead of the one before.
+    ///
+    /// # Errors
+    /// The disk does not take it; the one before stands.
+    fn save(&self, checkpoint: Checkpoint) -> Result<(), Error>;
+}
+
+/// Checkpoints in memory: for tests.
+#[derive(Debug, Default)]
+pub struct MemoryCheckpoints(Mutex<Option<Checkpoint>>);
+
+impl Checkpoints for MemoryCheckpoints {
+    fn load(&self, store: StoreId) -> Result<Option<Checkpoint>, Error> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).filter(|kept| kept.store == store))
+    }
+
+    fn save(&self, checkpoint: Checkpoint) -> Result<(), Error> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint);
+        Ok(())
+    }
+}
+
+/// Checkpoints in one small JSON file.
+#[derive(Debug)]
+pub struct FileCheckpoints {
+    path: PathBuf,
+}
+
+impl FileCheckpoints {
+    /// Checkpoints in this file, whose directory exists.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    fn error(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+        let path = self.path.clone();
+        move |source| Error { action, path, source }
+    }
+
+    /// Writes beside, makes it durable, then takes the old one's place: a crash leaves one of the two.
+    fn replace(&self, text: &[u8]) -> io::Result<()> {
+        let beside = self.path.with_extension("new");
+        let mut file = File::create(&beside)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        match self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => File::open(".")?.sync_all(),
+        }
+    }
+}
+
+impl Checkpoints for FileCheckpoints {
+    fn load(&self, store: StoreId) -> Result<Option<Checkpoint>, Error> {
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.error("read")(error)),
+        };
+        let read: Option<Checkpoint> = serde_json::from_slice(&text).ok();
+        Ok(read.filter(|kept| kept.store == store))
+    }
+
+    fn save(&self, checkpoint: Checkpoint) -> Result<(), Error> {
+        let text = serde_json::to_vec(&checkpoint).map_err(|error| self.error("write")(error.into()))?;
+        self.replace(&text).map_err(self.error("write"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_file_gives_back_the_newest_and_only_to_its_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = FileCheckpoints::new(folder.path().join("checkpoint.json"));
+        let (store, other) = (StoreId(Uuid::from_u128(1)), StoreId(Uuid::from_u128(2)));
+        assert_eq!(kept.load(store).unwrap(), None);
+        for position in [7, 9] {
+            let clock = Timestamp::from_millis(5);
+            kept.save(Checkpoint { store, position: Position(position), clock }).unwrap();
+        }
+        assert_eq!(kept.load(store).unwrap().unwrap().position, Position(9));
+        assert_eq!(kept.load(other).unwrap(), None);
+        fs::write(folder.path().join("checkpoint.json"), "{\"sto").unwrap();
+        assert_eq!(kept.load(store).unwrap(), None, "what cannot be understood is read again from the log");
+    }
+}

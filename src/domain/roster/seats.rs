@@ -100,7 +100,7 @@ impl<K: Default> Roster<K> {
     ) -> Result<Route, BadId> {
         let (at, new) = self.seat_of(hash, user)?;
         let Some(seat) = self.seats.get_mut(at as usize) else { return Ok(Route::Hold(Slot(at))) };
-        if seat.delivered >= Some(revision) {
+        if seat.delivered.max(seat.settled) >= Some(revision) {
             return Ok(Route::Duplicate(Slot(at)));
         }
         seat.delivered = Some(revision);
