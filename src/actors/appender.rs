@@ -156,7 +156,10 @@ impl AppenderActor {
         match answer {
             Ok(answers) => {
                 state.failures = 0;
-                crate::metrics::stage_events("append", jobs.iter().map(|job| job.append.events.len() as u64).sum());
+                crate::metrics::stage_events(
+                    "append",
+                    jobs.iter().map(|job| job.append.events.len() as u64).sum(),
+                );
                 for (job, answer) in jobs.into_iter().zip(answers) {
                     job.user.appended(job.ticket, answer.map_err(Refused::Conflict));
                 }

@@ -22,6 +22,9 @@ pub trait Entity: Send + 'static {
     /// Whether it waits for nothing and everything folded is settled: it may leave memory.
     fn is_quiet(&self) -> bool;
 
+    /// The event that it is folding or deciding just now: after a panic, the one at fault.
+    fn at_work_on(&self) -> Option<Revision>;
+
     /// The largest event time it has folded.
     fn clock(&self) -> Timestamp;
 

@@ -143,12 +143,16 @@ impl Actor for FeedActor {
 impl FeedActor {
     /// Keeps the checkpoint. Failing to costs only reading again.
     async fn keep(&self, state: &mut State) {
-        let Some(position) = self.0.flow.checkpoint().filter(|position| Some(*position) > state.kept) else { return };
+        let Some(position) = self.0.flow.checkpoint().filter(|position| Some(*position) > state.kept) else {
+            return;
+        };
         let checkpoint = Checkpoint { store: self.0.store.id(), position, clock: self.0.flow.clock() };
         let checkpoints = Arc::clone(&self.0.checkpoints);
         match tokio::task::spawn_blocking(move || checkpoints.save(checkpoint)).await {
             Ok(Ok(())) => state.kept = Some(position),
-            Ok(Err(error)) => tracing::warn!(error = %Chain(&error), "the checkpoint is not kept; trying again"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %Chain(&error), "the checkpoint is not kept; trying again")
+            }
             Err(error) => tracing::warn!(%error, "the checkpoint is not kept; trying again"),
         }
     }
@@ -158,7 +162,7 @@ impl FeedActor {
 async fn read(parts: &Parts) -> Result<Infallible, store::Error> {
     let mut failures = 0;
     loop {
-        let Err(error) = subscribe(parts, &mut failures).await else { continue };
+        let Err(error) = subscribe(parts, &mut failures).await;
         if !error.is_transient() {
             return Err(error);
         }

@@ -37,7 +37,11 @@ pub trait ProjectionSink: Send + 'static {
     ///
     /// # Errors
     /// Unavailable or unusable; nothing was applied.
-    fn apply(&mut self, events: &[Recorded], through: Position) -> Result<Vec<AlertChange>, projection::Error>;
+    fn apply(
+        &mut self,
+        events: &[Recorded],
+        through: Position,
+    ) -> Result<Vec<AlertChange>, projection::Error>;
 }
 
 /// Opens a sink: at the start, and again when the projector starts again.
@@ -45,7 +49,7 @@ pub type OpenSink = Arc<dyn Fn() -> Result<Box<dyn ProjectionSink>, projection::
 
 /// What the projector tells others; outlives it.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub(super) struct Told {
     pub(super) changes: broadcast::Sender<Arc<AlertChange>>,
     pub(super) position: watch::Sender<Option<Position>>,
     pub(super) caught_up: watch::Sender<bool>,
@@ -62,8 +66,9 @@ impl Told {
 
     /// Waits until the view shows everything up to here.
     pub(super) async fn shows(&self, position: Position) {
-        // The sender lives in `self`.
-        let _shown = self.position.subscribe().wait_for(|shown| *shown >= Some(position)).await;
+        let mut shown = self.position.subscribe();
+        // The sender lives in `self`: this ends only when it is so.
+        let _shown = shown.wait_for(|shown| *shown >= Some(position)).await;
     }
 }
 
@@ -108,7 +113,11 @@ impl Actor for ProjectorActor {
     type State = JoinSet<()>;
     type Arguments = Parts;
 
-    async fn pre_start(&self, myself: ActorRef<Ended>, parts: Parts) -> Result<JoinSet<()>, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Ended>,
+        parts: Parts,
+    ) -> Result<JoinSet<()>, ActorProcessingErr> {
         let mut reader = JoinSet::new();
         reader.spawn(async move {
             let error = match read(&parts).await {
@@ -131,7 +140,11 @@ impl Actor for ProjectorActor {
         Err(Box::new(error))
     }
 
-    async fn post_stop(&self, _: ActorRef<Ended>, reader: &mut JoinSet<()>) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(
+        &self,
+        _: ActorRef<Ended>,
+        reader: &mut JoinSet<()>,
+    ) -> Result<(), ActorProcessingErr> {
         reader.shutdown().await;
         Ok(())
     }
@@ -155,7 +168,7 @@ impl Actor for ProjectorActor {
 async fn read(parts: &Parts) -> Result<Infallible, Error> {
     let mut failures = 0;
     loop {
-        let Err(error) = project(parts, &mut failures).await else { continue };
+        let Err(error) = project(parts, &mut failures).await;
         if !error.is_transient() {
             return Err(error);
         }
@@ -191,7 +204,8 @@ async fn project(parts: &Parts, failures: &mut u32) -> Result<Infallible, Error>
             let (count, before) = (events.len() as u64, last);
             let applied = tokio::task::spawn_blocking(move || {
                 // A store may tell an event twice.
-                let new = events.iter().position(|event| before < Some(event.position)).unwrap_or(events.len());
+                let new =
+                    events.iter().position(|event| before < Some(event.position)).unwrap_or(events.len());
                 let changes = sink.apply(events.get(new..).unwrap_or_default(), through)?;
                 Ok::<_, projection::Error>((sink, changes))
             });

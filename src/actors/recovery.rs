@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use ractor::ActorRef;
 
-use super::user::{Failure, Message, State};
+use super::user::{Failure, Message, Shared, State};
 use crate::domain::entity::Input;
 use crate::domain::event::{Recorded, Revision};
 use crate::domain::id::stream;
 use crate::domain::roster::{Parked, Tail};
 use crate::error::Chain;
-use crate::store::{Direction, EventStore as _, Page};
+use crate::store::{Direction, Page};
 
 pub(super) async fn recover(myself: &ActorRef<Message>, state: &mut State) -> Result<(), Failure> {
     let user = state.start.user.clone();
@@ -21,7 +21,10 @@ pub(super) async fn recover(myself: &ActorRef<Message>, state: &mut State) -> Re
         tracing::warn!(error = %Chain(&error), "a snapshot cannot be read; the log is folded instead");
         None
     });
-    state.entity = Some(state.shared.core.entity(&user, snapshot.as_deref()));
+    let entity = state.shared.core.entity(&user, snapshot.as_deref());
+    // Only settled users are kept.
+    state.settled = entity.next_event();
+    state.entity = Some(entity);
     drop(snapshot);
     facts(myself, state, &stream::intent(&user)).await?;
     if let Some(Parked { revision, attempts, reason }) = state.start.park.take() {
@@ -38,7 +41,7 @@ pub(super) async fn recover(myself: &ActorRef<Message>, state: &mut State) -> Re
 async fn facts(myself: &ActorRef<Message>, state: &mut State, name: &str) -> Result<(), Failure> {
     let mut next = state.entity.as_ref().map(|entity| entity.next_fact());
     while let Some(from) = next {
-        let page = read(state, name, from).await?;
+        let page = read(&state.shared, name, from).await?;
         next = page.next;
         if let Some(last) = page.events.last() {
             state.facts_at = Some(last.position);
@@ -56,7 +59,7 @@ async fn events(myself: &ActorRef<Message>, state: &mut State, name: &str) -> Re
         Tail::Unknown => Some(None),
     };
     while let Some(through) = last_wanted(next, state.start.tail) {
-        let page = read(state, name, next).await?;
+        let page = read(&state.shared, name, next).await?;
         let complete_to = state.complete_to;
         let wanted = |event: &Recorded| match through {
             Some(through) => event.revision <= through,
@@ -88,7 +91,7 @@ async fn events(myself: &ActorRef<Message>, state: &mut State, name: &str) -> Re
     Ok(())
 }
 
-async fn read(state: &State, name: &str, from: Revision) -> Result<Page, Failure> {
-    let page = state.shared.store.read_stream(name, Some(from), Direction::Forwards, state.shared.options.page_max);
+async fn read(shared: &Shared, name: &str, from: Revision) -> Result<Page, Failure> {
+    let page = shared.store.read_stream(name, Some(from), Direction::Forwards, shared.options.page_max);
     page.await.map_err(|error| Failure::here(Chain(&error).to_string()))
 }

@@ -19,6 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::flow::{Flow, Report};
 use super::user::{self, Arguments, Asked, Failure, Shared};
+use crate::domain::entity::Command;
 use crate::domain::event::{Position, Recorded};
 use crate::domain::id::{UserId, stream};
 use crate::domain::market::Market;
@@ -39,8 +40,14 @@ pub(super) enum Message {
     Deliver(Batch),
     /// Reports wait.
     Ring,
-    Command { user: UserId, asked: Asked },
-    Sweep { users: Vec<UserId>, now: Timestamp },
+    Command {
+        user: UserId,
+        asked: Asked,
+    },
+    Sweep {
+        users: Vec<UserId>,
+        now: Timestamp,
+    },
     Tick,
     /// Put everybody out of memory; answered when nobody is left.
     Stop(oneshot::Sender<()>),
@@ -130,7 +137,11 @@ impl Actor for RegistryActor {
     type State = State;
     type Arguments = Arc<Market>;
 
-    async fn pre_start(&self, myself: ActorRef<Message>, market: Arc<Market>) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        market: Arc<Market>,
+    ) -> Result<State, ActorProcessingErr> {
         let checkpoint = self.flow.checkpoint();
         drop(myself.send_interval(self.shared.options.tick_every, || Message::Tick));
         self.shared.reports.answer_to(Handle(myself));
@@ -231,9 +242,12 @@ impl RegistryActor {
         self.flow.settled(done, state.watermark.span(), state.watermark.checkpoint());
     }
 
-    async fn command(&self, myself: &ActorRef<Message>, state: &mut State, user: &UserId, asked: Asked) {
+    async fn command(&self, myself: &ActorRef<Message>, state: &mut State, user: &UserId, mut asked: Asked) {
         if state.stopping {
             return;
+        }
+        if let Command::Describe { market, .. } = &mut asked.command {
+            *market = Arc::clone(&state.market);
         }
         let now = state.began.elapsed();
         let route = state.roster.want(hash(user.as_str()), user.as_str(), now);
@@ -277,11 +291,7 @@ impl RegistryActor {
         state.roster.tick(state.began.elapsed(), budget);
         state.roster.make_room();
         self.take_reports(myself, state).await;
-        #[expect(clippy::cast_precision_loss, reason = "gauges of counts far below 2^52")]
-        {
-            crate::metrics::users_resident(state.roster.resident() as f64);
-            crate::metrics::feed_lag(state.watermark.in_flight() as f64);
-        }
+        state.show();
     }
 
     async fn stop(&self, myself: &ActorRef<Message>, state: &mut State, done: oneshot::Sender<()>) {
@@ -366,8 +376,7 @@ impl State {
 
     fn hand_out(&mut self) {
         let mut touched = std::mem::take(&mut self.touched);
-        for slot in touched.drain(..) {
-            let Some(kept) = self.roster.kept(slot) else { continue };
+        for kept in touched.drain(..).filter_map(|slot| self.roster.kept(slot)) {
             let events = std::mem::take(&mut kept.inbox);
             // Nobody there: its end is on the way here, and the successor reads the log.
             if let Some(user) = &kept.user {
@@ -381,6 +390,12 @@ impl State {
         if let Some(user) = self.roster.kept(slot).and_then(|kept| kept.user.as_ref()) {
             act(user);
         }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges of counts far below 2^52")]
+    fn show(&self) {
+        crate::metrics::users_resident(self.roster.resident() as f64);
+        crate::metrics::feed_lag(self.watermark.in_flight() as f64);
     }
 
     fn tell_when_empty(&mut self) {

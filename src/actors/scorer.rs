@@ -37,7 +37,12 @@ pub(super) enum Message {
     Score(Job),
     /// The wait for more rows is over.
     Go,
-    Done { lane: usize, batch: u64, scorer: Option<Box<dyn Scorer>>, answers: Vec<Answer> },
+    Done {
+        lane: usize,
+        batch: u64,
+        scorer: Option<Box<dyn Scorer>>,
+        answers: Vec<Answer>,
+    },
     /// Look for calls that last too long.
     Look,
 }
@@ -52,7 +57,9 @@ impl Handle {
         options: Options,
         root: ActorCell,
     ) -> Result<Self, ractor::SpawnErr> {
-        Actor::spawn_linked(None, ScorerActor { factory, options }, (), root).await.map(|(actor, _ended)| Self(actor))
+        Actor::spawn_linked(None, ScorerActor { factory, options }, (), root)
+            .await
+            .map(|(actor, _ended)| Self(actor))
     }
 
     /// Asks for the scores of these rows; they come back to the user's mailbox.
@@ -193,7 +200,14 @@ impl ScorerActor {
         }
     }
 
-    fn done(&self, state: &mut State, at: usize, batch: u64, scorer: Option<Box<dyn Scorer>>, answers: Vec<Answer>) {
+    fn done(
+        &self,
+        state: &mut State,
+        at: usize,
+        batch: u64,
+        scorer: Option<Box<dyn Scorer>>,
+        answers: Vec<Answer>,
+    ) {
         let Some(lane) = state.lanes.get_mut(at) else { return };
         // A call that was given up on and came back after all: its lane has a new scorer.
         let Some(call) = lane.call.take_if(|call| call.batch == batch) else { return };
@@ -229,20 +243,23 @@ fn call(mut scorer: Box<dyn Scorer>, rows: &[Row]) -> (Option<Box<dyn Scorer>>, 
     models.sort_unstable();
     models.dedup();
     for model in models {
-        let (places, features): (Vec<usize>, Vec<&[f32]>) =
-            rows.iter().enumerate().filter(|(_, row)| row.model == model).map(|(at, row)| (at, &*row.features)).unzip();
+        let (places, features): (Vec<usize>, Vec<&[f32]>) = rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| row.model == model)
+            .map(|(at, row)| (at, &*row.features))
+            .unzip();
         // The scorer is dropped after a panic: nobody sees what it left half done.
         let Ok(scored) = catch_unwind(AssertUnwindSafe(|| scorer.score(model, &features))) else {
-            return (None, answers.into_iter().map(|answer| answer.or_else(|_| Err(panicked(model)))).collect());
+            return (None, answers.into_iter().map(|answer| answer.map_err(|_| panicked(model))).collect());
         };
-        let mut scored = match scored {
-            Ok(scores) if scores.len() == places.len() => scores.into_iter().map(Ok).collect(),
-            Ok(scores) => vec![Err(odd(model, scores.len(), places.len())); places.len()],
-            Err(unscored) => vec![Err(unscored); places.len()],
-        }
-        .into_iter();
-        for place in places {
-            if let (Some(answer), Some(score)) = (answers.get_mut(place), scored.next()) {
+        let scored = if scored.len() == places.len() {
+            scored
+        } else {
+            vec![Err(odd(model, scored.len(), places.len())); places.len()]
+        };
+        for (place, score) in places.into_iter().zip(scored) {
+            if let Some(answer) = answers.get_mut(place) {
                 *answer = score;
             }
         }

@@ -147,6 +147,8 @@ pub(super) struct State {
     pub(super) one_by_one: VecDeque<Recorded>,
     /// The event that a panic now is the fault of.
     blamed: Option<Revision>,
+    /// Everything before is settled, as far as this incarnation knows.
+    pub(super) settled: Revision,
     /// Everything before is reported as settled.
     reported: Revision,
     asked: bool,
@@ -163,7 +165,11 @@ impl Actor for UserActor {
     type State = State;
     type Arguments = Arguments;
 
-    async fn pre_start(&self, _: ActorRef<Message>, arguments: Arguments) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<Message>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
         let Arguments { shared, start, market, complete_to } = arguments;
         Ok(State {
             shared,
@@ -173,6 +179,7 @@ impl Actor for UserActor {
             entity: None,
             one_by_one: VecDeque::new(),
             blamed: None,
+            settled: 0,
             reported: 0,
             asked: false,
             replies: Vec::new(),
@@ -181,7 +188,11 @@ impl Actor for UserActor {
         })
     }
 
-    async fn post_start(&self, myself: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn post_start(
+        &self,
+        myself: ActorRef<Message>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         recovery::recover(&myself, state).await?;
         Ok(state.rest(&myself)?)
     }
@@ -238,8 +249,10 @@ impl State {
         let stepped = catch_unwind(AssertUnwindSafe(|| entity.step(input, &mut effects)));
         if let Err(panic) = stepped {
             let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
-            return Err(Failure { revision: self.blamed, reason: said.to_owned() });
+            let said =
+                said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
+            let revision = entity.at_work_on().or(self.blamed);
+            return Err(Failure { revision, reason: said.to_owned() });
         }
         let performed = effects.drain(..).try_for_each(|effect| self.perform(myself, effect));
         EFFECTS.set(effects);
@@ -268,6 +281,7 @@ impl State {
     }
 
     fn settled(&mut self, through: Revision) {
+        self.settled = self.settled.max(through + 1);
         if through < self.reported {
             return;
         }
@@ -316,7 +330,9 @@ impl State {
                 self.facts_at = self.facts_at.max(Some(appended.position));
                 Ok(appended.revision)
             }
-            Err(appender::Refused::Conflict(Conflict { expected, actual, .. })) => Err(Fenced { expected, actual }),
+            Err(appender::Refused::Conflict(Conflict { expected, actual, .. })) => {
+                Err(Fenced { expected, actual })
+            }
             Err(appender::Refused::Invalid(reason)) => {
                 return Err(Failure { revision: self.blamed, reason });
             }
@@ -336,7 +352,7 @@ impl State {
 
     /// What is left to do when a message is handled: the next single event, and an answer to the registry's question.
     fn rest(&mut self, myself: &ActorRef<Message>) -> Result<(), Failure> {
-        while self.is_quiet() {
+        while self.settled >= self.next_event() {
             self.blamed = None;
             let Some(event) = self.one_by_one.pop_front() else { break };
             self.blamed = Some(event.revision);
@@ -346,7 +362,7 @@ impl State {
         if !self.is_quiet() {
             return Ok(());
         }
-        let next = self.entity.as_ref().map_or(0, |entity| entity.next_event());
+        let next = self.next_event();
         if let Some(through) = next.checked_sub(1) {
             self.settled(through);
         }
@@ -356,6 +372,10 @@ impl State {
             self.shared.reports.push(Report::Idle { slot, incarnation, through: next.checked_sub(1) });
         }
         Ok(())
+    }
+
+    fn next_event(&self) -> Revision {
+        self.entity.as_ref().map_or(0, |entity| entity.next_event())
     }
 
     fn is_quiet(&self) -> bool {

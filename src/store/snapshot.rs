@@ -188,8 +188,11 @@ mod tests {
     #[test]
     fn snapshots_come_back_and_another_catalogue_sees_none() {
         let folder = tempfile::tempdir().unwrap();
-        let key =
-            |catalog: &str| Key { store: StoreId(Uuid::from_u128(1)), catalog: catalog.to_owned(), schema: 1 };
+        let key = |catalog: &str| Key {
+            store: StoreId(Uuid::from_u128(1)),
+            catalog: catalog.to_owned(),
+            schema: 1,
+        };
         let user: UserId = "anna".parse().unwrap();
         let long: Vec<u8> = b"0123456789".repeat(100);
         for snapshot in [&b"short"[..], &long] {

@@ -1,0 +1,345 @@
+//! The running daemon as the outside may ask it: the port of [`crate::commands`] over the actors.
+//!
+//! Law: a call answers when its effect is durable and the view shows it, or says that it does not know. Called by `http`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use hashbrown::{HashMap, HashSet};
+use tokio::sync::{Semaphore, broadcast, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::flow::Flow;
+use super::projector::Told;
+use super::requests::Request;
+use super::root::{self, Parts};
+use super::user::{Asked, Reply};
+use super::{history, registry};
+use crate::commands::{Commands, Error, Ingest, Ingested, NotReady, OutcomeGiven, Processed, UserScores};
+use crate::domain::alert::Status;
+use crate::domain::entity::{Answer, Command, Description, LastScore};
+use crate::domain::event::Position;
+use crate::domain::id::{AlertId, UserId, stream};
+use crate::domain::market::Market;
+use crate::domain::time::Timestamp;
+use crate::error::Chain;
+use crate::projection::AlertChange;
+use crate::store::{self, Append, BoxFuture, Direction, ExpectedRevision};
+
+/// The running daemon. Clones are the same one.
+#[derive(Clone)]
+pub struct Daemon(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) parts: Parts,
+    pub(super) registry: registry::Handle,
+    pub(super) flow: Arc<Flow>,
+    pub(super) told: Told,
+    pub(super) root: root::Handle,
+    pub(super) ingesting: Semaphore,
+    pub(super) stopping: AtomicBool,
+}
+
+fn unavailable(reason: impl Into<String>) -> Error {
+    Error::Unavailable { reason: reason.into() }
+}
+
+fn from_store(error: &store::Error) -> Error {
+    unavailable(Chain(error).to_string())
+}
+
+impl Daemon {
+    /// Changes of alerts as they happen; one who is too slow is told how many were missed.
+    pub fn changes(&self) -> broadcast::Receiver<Arc<AlertChange>> {
+        self.0.told.changes.subscribe()
+    }
+
+    /// Stops in order: no new commands, feed, users, scorer, appender, projector; each with its deadline.
+    pub async fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+        self.0.root.stop().await;
+    }
+
+    /// Waits until the daemon cannot go on; answers why.
+    pub async fn failed(&self) -> String {
+        self.0.root.failed().await
+    }
+
+    /// Ends everything at once, as a kill does: for tests of recovery.
+    pub fn abort(&self) {
+        self.0.root.abort();
+    }
+
+    /// Events read from the log and not yet settled.
+    pub fn in_flight(&self) -> u64 {
+        self.0.flow.in_flight()
+    }
+
+    /// Everything up to here is decided and durable.
+    pub fn checkpoint(&self) -> Option<Position> {
+        self.0.flow.checkpoint()
+    }
+
+    /// The log's clock: the wall clock, or the largest event time in the log when that is earlier.
+    pub fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+impl Inner {
+    pub(super) fn now(&self) -> Timestamp {
+        (self.parts.wall)().min(self.flow.clock())
+    }
+
+    async fn within<T>(&self, what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(unavailable("the daemon is stopping"));
+        }
+        match timeout(self.parts.options.command_timeout, work).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Timeout { what: what.to_owned() }),
+        }
+    }
+
+    async fn append(&self, batch: Vec<Append>) -> Result<Vec<store::Appended>, Error> {
+        let answers = self.parts.store.append(batch).await.map_err(|error| from_store(&error))?;
+        answers
+            .into_iter()
+            .map(|answer| answer.map_err(|conflict| unavailable(conflict.to_string())))
+            .collect()
+    }
+
+    async fn ask(&self, user: &UserId, command: Command) -> Option<Reply> {
+        let (reply, answer) = oneshot::channel();
+        let asked = Asked { command, as_of: self.now(), reply };
+        self.registry.command(user.clone(), asked);
+        answer.await.ok()
+    }
+
+    /// Asks a user once; waits until the view shows the answer.
+    async fn command(&self, user: &UserId, command: Command) -> Result<Answer, Error> {
+        let Some((answer, facts_at)) = self.ask(user, command).await else {
+            return Err(unavailable("the user is being brought to memory; ask again"));
+        };
+        if let Some(position) = facts_at {
+            self.told.shows(position).await;
+        }
+        Ok(answer?)
+    }
+
+    /// Asks for what changes nothing, again when the user failed meanwhile.
+    async fn query(&self, user: &UserId, command: Command) -> Result<Answer, Error> {
+        loop {
+            match self.command(user, command.clone()).await {
+                Err(Error::Unavailable { .. }) => sleep(self.parts.options.backoff_first).await,
+                other => return other,
+            }
+        }
+    }
+
+    /// Asks for scores through the log; answers when they are decided and shown.
+    async fn score(&self, wanted: Vec<Request>) -> Result<Vec<(UserId, u64, Vec<LastScore>)>, Error> {
+        let batch = wanted.iter().map(Request::append).collect();
+        let appended = self.append(batch).await?;
+        let one = async |(request, appended): (Request, store::Appended)| {
+            let revision = appended.revision;
+            let answer = self.query(&request.user, Command::AwaitRevision { revision }).await?;
+            let scores = match answer {
+                Answer::Scores { scores, .. } => scores,
+                Answer::Done { .. } | Answer::Description(_) => Vec::new(),
+            };
+            let of =
+                |score: &LastScore| request.models.is_empty() || request.models.contains(&score.model_type);
+            Ok((request.user, revision, scores.into_iter().filter(of).collect()))
+        };
+        join_all(wanted.into_iter().zip(appended).map(one)).await.into_iter().collect()
+    }
+
+    async fn ingest(&self, events: Vec<Ingest>) -> Result<Ingested, Error> {
+        let Ok(_place) = self.ingesting.try_acquire() else {
+            return Err(unavailable("too many appends are under way; try again in a second"));
+        };
+        let began = Instant::now();
+        let (batch, repeated) = gather(events);
+        let count: u64 = batch.iter().map(|append| append.events.len() as u64).sum();
+        let mut done = Ingested { accepted: 0, duplicates: repeated, position: Position::default() };
+        for appended in self.append(batch).await? {
+            done.accepted += u64::from(appended.appended);
+            done.duplicates += u64::from(appended.duplicates);
+            done.position = done.position.max(appended.position);
+        }
+        crate::metrics::stage_events("ingest", count);
+        crate::metrics::stage_duration("ingest", began.elapsed());
+        crate::metrics::ingest_duplicates(done.duplicates);
+        Ok(done)
+    }
+
+    async fn process_signals(&self, limit: usize) -> Result<Processed, Error> {
+        let began = Instant::now();
+        let views = Arc::clone(&self.parts.views);
+        let waiting = tokio::task::spawn_blocking(move || views.unscored(limit)).await;
+        let waiting = waiting.map_err(|error| unavailable(error.to_string()))?;
+        let waiting = waiting.map_err(|error| unavailable(error.to_string()))?;
+        let now = self.now();
+        let requests = waiting.into_iter().map(|view| Request::sweep(&view, now)).collect();
+        let mut done = Processed::default();
+        for (user, revision, scores) in self.score(requests).await? {
+            done.users += 1;
+            done.scored += scores.iter().filter(|score| score.scoring.is_ok()).count() as u64;
+            done.failed += u64::from(scores.iter().any(|score| score.scoring.is_err()));
+            let store = &self.parts.store;
+            done.alerts_created +=
+                history::alerts_of(store, &user, revision).await.map_err(|e| from_store(&e))?;
+            if let Some(description) = self.describe(&user).await? {
+                done.signals += description.signals.len() as u64;
+            }
+        }
+        done.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(done)
+    }
+
+    async fn describe(&self, user: &UserId) -> Result<Option<Description>, Error> {
+        let name = stream::user(user);
+        let page = self.parts.store.read_stream(&name, None, Direction::Forwards, 1).await;
+        if !page.map_err(|error| from_store(&error))?.exists {
+            return Ok(None);
+        }
+        // The registry puts its own market in.
+        let command = Command::Describe { as_of: self.now(), market: Arc::new(Market::default()) };
+        match self.query(user, command).await? {
+            Answer::Description(description) => Ok(Some(*description)),
+            Answer::Done { .. } | Answer::Scores { .. } => Ok(None),
+        }
+    }
+
+    async fn events(&self, user: &UserId, revisions: Vec<u64>) -> Result<Vec<Bytes>, Error> {
+        let name = stream::user(user);
+        let mut found = Vec::with_capacity(revisions.len());
+        for revision in revisions {
+            let page = self.parts.store.read_stream(&name, Some(revision), Direction::Forwards, 1).await;
+            let page = page.map_err(|error| from_store(&error))?;
+            found.extend(page.events.into_iter().filter(|it| it.revision == revision).map(|it| it.data));
+        }
+        Ok(found)
+    }
+}
+
+/// One append for each stream; an id that stands twice in the request counts as a duplicate.
+fn gather(events: Vec<Ingest>) -> (Vec<Append>, u64) {
+    let mut batch: Vec<Append> = Vec::new();
+    let mut at: HashMap<String, usize> = HashMap::new();
+    let mut seen = HashSet::with_capacity(events.len());
+    let mut repeated = 0;
+    for Ingest { stream, event } in events {
+        let place = *at.entry_ref(stream.as_str()).or_insert_with(|| {
+            batch.push(Append {
+                stream: stream.clone(),
+                expected: ExpectedRevision::Any,
+                events: Vec::new(),
+            });
+            batch.len() - 1
+        });
+        if !seen.insert((place, event.id)) {
+            repeated += 1;
+        } else if let Some(append) = batch.get_mut(place) {
+            append.events.push(event);
+        }
+    }
+    (batch, repeated)
+}
+
+impl Commands for Daemon {
+    fn ingest(&self, events: Vec<Ingest>) -> BoxFuture<'_, Result<Ingested, Error>> {
+        Box::pin(self.0.within("the append", self.0.ingest(events)))
+    }
+
+    fn score(
+        &self,
+        users: Vec<UserId>,
+        model_types: Vec<String>,
+    ) -> BoxFuture<'_, Result<Vec<UserScores>, Error>> {
+        Box::pin(self.0.within("the scores", async move {
+            let now = self.0.now();
+            let requests =
+                users.into_iter().map(|user| Request::asked(user, model_types.clone(), now)).collect();
+            let scored = self.0.score(requests).await?;
+            Ok(scored.into_iter().map(|(user, _, scores)| UserScores { user, scores }).collect())
+        }))
+    }
+
+    fn process_signals(&self, limit: usize) -> BoxFuture<'_, Result<Processed, Error>> {
+        Box::pin(self.0.within("the scores", self.0.process_signals(limit)))
+    }
+
+    fn set_status(
+        &self,
+        user: UserId,
+        alert: AlertId,
+        status: Status,
+        note: Option<String>,
+        snooze_until: Option<Timestamp>,
+        by: String,
+    ) -> BoxFuture<'_, Result<(), Error>> {
+        let command = Command::SetStatus { alert, status, note, snooze_until, by };
+        Box::pin(self.0.within("the move", async move { self.0.command(&user, command).await.map(drop) }))
+    }
+
+    fn record_outcome(
+        &self,
+        user: UserId,
+        alert: AlertId,
+        given: OutcomeGiven,
+    ) -> BoxFuture<'_, Result<(), Error>> {
+        let OutcomeGiven { outcome, converted, conversion_value, occurred_at, note, by } = given;
+        let occurred_at = occurred_at.unwrap_or_else(|| (self.0.parts.wall)());
+        let command =
+            Command::RecordOutcome { alert, outcome, converted, conversion_value, occurred_at, note, by };
+        Box::pin(self.0.within("the outcome", async move { self.0.command(&user, command).await.map(drop) }))
+    }
+
+    fn describe(
+        &self,
+        user: UserId,
+        as_of: Option<Timestamp>,
+    ) -> BoxFuture<'_, Result<Option<Description>, Error>> {
+        Box::pin(self.0.within("the user", async move {
+            match as_of {
+                None => self.0.describe(&user).await,
+                Some(as_of) => {
+                    history::describe(&self.0.parts, &user, as_of).await.map_err(|e| from_store(&e))
+                }
+            }
+        }))
+    }
+
+    fn unpark(&self, user: UserId, revision: u64, by: String) -> BoxFuture<'_, Result<(), Error>> {
+        let command = Command::Unpark { revision, by };
+        Box::pin(self.0.within("the event", async move { self.0.command(&user, command).await.map(drop) }))
+    }
+
+    fn events(&self, user: UserId, revisions: Vec<u64>) -> BoxFuture<'_, Result<Vec<Bytes>, Error>> {
+        Box::pin(self.0.within("the events", async move { self.0.events(&user, revisions).await }))
+    }
+
+    fn not_ready(&self) -> Vec<NotReady> {
+        let mut reasons = (self.0.parts.models)();
+        let mut add = |component: &str, reason: String| {
+            reasons.push(NotReady { component: component.to_owned(), reason });
+        };
+        if self.0.stopping.load(Ordering::Acquire) {
+            add("stopping", "the daemon is stopping".to_owned());
+        }
+        if let Err(error) = self.0.parts.store.writable() {
+            add("store", Chain(&error).to_string());
+        }
+        if !self.0.flow.has_caught_up() {
+            add("feed", "the log is still being read; wait".to_owned());
+        }
+        if !*self.0.told.caught_up.borrow() {
+            add("projection", "the view is still being built; wait".to_owned());
+        }
+        reasons
+    }
+}
