@@ -1,1 +1,303 @@
-//! The composition root: builds adapters and actors, starts and stops them in order.
+//! The composition root: builds adapters and actors from the configuration, starts and stops them in order.
+//!
+//! Law: the only place where `http` and `actors`, and the adapters among each other, meet. Called by the commands.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::actors::{self, Daemon, OpenSink, ProjectionSink, RuleCore};
+use crate::clock;
+use crate::commands::NotReady;
+use crate::config::Config;
+use crate::domain::catalog::Catalog;
+use crate::domain::codec::check_ingest;
+use crate::domain::entity::{Rules, Snapshot};
+use crate::domain::event::{Position, Recorded};
+use crate::domain::id::stream;
+use crate::http;
+use crate::projection::sqlite::{Projection, Reader};
+use crate::projection::{self, AlertChange};
+use crate::scoring::Scorer;
+use crate::scoring::registry::Registry;
+use crate::store::checkpoint::FileCheckpoints;
+use crate::store::embedded::Embedded;
+use crate::store::snapshot::{self, FileSnapshots};
+use crate::store::{self, EventStore, Filter, StoreId};
+
+/// Where things lie in the data directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The log: the truth.
+    pub store: PathBuf,
+    /// The projection: derived.
+    pub projection: PathBuf,
+    /// Users out of memory: derived.
+    pub snapshots: PathBuf,
+    /// How far the feed has come: derived.
+    pub checkpoint: PathBuf,
+    /// How far imports have come: derived.
+    pub imports: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a data directory.
+    pub fn of(data_dir: &Path) -> Self {
+        Self {
+            store: data_dir.join("store"),
+            projection: data_dir.join("projection.sqlite"),
+            snapshots: data_dir.join("snapshots"),
+            checkpoint: data_dir.join("checkpoint.json"),
+            imports: data_dir.join("imports"),
+        }
+    }
+}
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log cannot be opened.
+    #[error("the store {path} cannot be opened")]
+    Store {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: store::Error,
+    },
+    /// The view cannot be opened.
+    #[error("the projection cannot be opened")]
+    Projection(#[from] projection::Error),
+    /// Snapshots cannot be kept.
+    #[error("snapshots cannot be kept; the folder may be deleted, it is derived")]
+    Snapshots(#[from] snapshot::Error),
+    /// The actors did not start.
+    #[error("the actors did not start")]
+    Actors(#[from] actors::StartError),
+    /// The API cannot listen.
+    #[error("the API cannot listen")]
+    Http(#[from] http::server::Error),
+    /// A thread of the start was lost.
+    #[error("a part of the start failed")]
+    Lost(#[from] tokio::task::JoinError),
+}
+
+/// Opens the log of a configuration. Blocking.
+///
+/// # Errors
+/// It is held by another process, damaged, or cannot be read or written.
+pub fn open_store(config: &Config) -> Result<Arc<dyn EventStore>, StartError> {
+    let path = Layout::of(&config.data_dir).store;
+    match Embedded::open(&path, &config.store) {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(source) => Err(StartError::Store { path, source }),
+    }
+}
+
+/// A running daemon, with or without its API.
+pub struct App {
+    /// What can be asked of it.
+    pub daemon: Daemon,
+    /// The view, for reading.
+    pub views: Reader,
+    /// The catalogue it judges by.
+    pub catalog: Arc<Catalog>,
+    /// The log.
+    pub store: Arc<dyn EventStore>,
+    /// The models.
+    pub models: Arc<Registry>,
+    server: Option<Serving>,
+}
+
+/// The API while it answers.
+struct Serving {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    tasks: JoinSet<http::server::Stopped>,
+}
+
+impl App {
+    /// Starts everything but the API.
+    ///
+    /// # Errors
+    /// What cannot be opened or started.
+    pub async fn start(config: &Config, catalog: Catalog) -> Result<Self, StartError> {
+        let opening = config.clone();
+        let models_catalog = catalog.clone();
+        let (store, models) = tokio::task::spawn_blocking(move || {
+            open_store(&opening).map(|store| (store, Registry::load(&opening.models, &models_catalog)))
+        })
+        .await??;
+        let models = Arc::new(models);
+        report(&models);
+        let layout = Layout::of(&config.data_dir);
+        let first = open_projection(&layout.projection, store.id(), config)?;
+        let views = first.reader();
+        drop(first);
+        let key =
+            snapshot::Key { store: store.id(), catalog: catalog.version.clone(), schema: Snapshot::SCHEMA };
+        let snapshots = Arc::new(FileSnapshots::open(&layout.snapshots, &key)?);
+        let catalog = Arc::new(catalog);
+        let rules = Arc::new(Rules::new(Catalog::clone(&catalog)));
+        let scorers = Arc::clone(&models);
+        let lacking = Arc::clone(&models);
+        let parts = actors::Parts {
+            store: Arc::clone(&store),
+            core: Arc::new(RuleCore::new(rules)),
+            snapshots,
+            checkpoints: Arc::new(FileCheckpoints::new(layout.checkpoint)),
+            scorers: Arc::new(move || Box::new(scorers.scorer()) as Box<dyn Scorer>),
+            open_sink: sink(layout.projection, store.id(), config.clone()),
+            views: Arc::new(views.clone()),
+            models: Arc::new(move || degraded(&lacking)),
+            wall: clock::wall,
+            options: config.pipeline.clone(),
+        };
+        let daemon = actors::start(parts).await?;
+        Ok(Self { daemon, views, catalog, store, models, server: None })
+    }
+
+    /// Begins to answer HTTP; answers where.
+    ///
+    /// # Errors
+    /// The address is taken.
+    pub async fn serve(
+        &mut self,
+        config: &Config,
+        metrics: PrometheusHandle,
+        inherited: Option<std::net::TcpListener>,
+    ) -> Result<SocketAddr, StartError> {
+        let daemon = self.daemon.clone();
+        let clock = self.daemon.clone();
+        let ports = http::Ports {
+            commands: Arc::new(self.daemon.clone()),
+            views: Arc::new(self.views.clone()),
+            catalog: Arc::clone(&self.catalog),
+            check: check(Arc::clone(&self.catalog), config.ingest.future_max),
+            changes: Arc::new(move || daemon.changes()),
+            metrics: Arc::new(move || metrics.render()),
+            now: Arc::new(move || clock.now()),
+            store: self.store.id(),
+        };
+        let server = http::server::Server::bind(config.http.clone(), ports, inherited).await?;
+        let address = server.address();
+        let (stop, stopped) = oneshot::channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server.run(async move {
+            // A sender that is gone is a stop too.
+            drop(stopped.await);
+        }));
+        self.server = Some(Serving { address, stop, tasks });
+        Ok(address)
+    }
+
+    /// Where the API answers.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(|server| server.address)
+    }
+
+    /// Stops in order: API, feed, users, scorer, appender, projector, store.
+    pub async fn stop(self) {
+        if let Some(mut server) = self.server {
+            if server.stop.send(()).is_err() {
+                tracing::debug!("the API has ended already");
+            }
+            if let Some(Ok(stopped)) = server.tasks.join_next().await
+                && stopped.cut > 0
+            {
+                tracing::warn!(connections = stopped.cut, "connections were cut at the stop");
+            }
+        }
+        self.daemon.stop().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// The check that every event passes before it is appended.
+pub fn check(catalog: Arc<Catalog>, future_max: Duration) -> http::Check {
+    Arc::new(move |json| check_ingest(&catalog, json, clock::wall(), future_max))
+}
+
+/// Why models cannot score; empty when all can.
+fn degraded(models: &Registry) -> Vec<NotReady> {
+    models
+        .status()
+        .filter(|model| model.serving.is_none())
+        .map(|model| {
+            let refused: Vec<String> = model
+                .refused
+                .iter()
+                .flat_map(|refused| refused.reasons.iter().map(ToString::to_string))
+                .collect();
+            let reason = match (models.runtime(), refused.is_empty()) {
+                (Err(error), _) => error.to_string(),
+                (Ok(_), true) => "there is no version in the models folder".to_owned(),
+                (Ok(_), false) => refused.join("; "),
+            };
+            NotReady { component: "models".to_owned(), reason: format!("{}: {reason}", model.name) }
+        })
+        .collect()
+}
+
+fn report(models: &Registry) {
+    for model in models.status() {
+        crate::metrics::degraded(model.name, f64::from(u8::from(model.serving.is_none())));
+        match model.serving {
+            Some(loaded) => tracing::info!(model = model.name, version = &*loaded.version, "model serves"),
+            None => tracing::warn!(model = model.name, "no model serves; its signals wait for one"),
+        }
+    }
+    for lacking in degraded(models) {
+        tracing::warn!(reason = lacking.reason, "degraded");
+    }
+}
+
+fn open_projection(path: &Path, store: StoreId, config: &Config) -> Result<Projection, projection::Error> {
+    let projection = Projection::open(path, store, config.projection.clone())?;
+    if let Some(reset) = projection.reset() {
+        tracing::warn!(%reset, "the projection is built again from the log");
+    }
+    Ok(projection)
+}
+
+fn sink(path: PathBuf, store: StoreId, config: Config) -> OpenSink {
+    Arc::new(move || {
+        let projection = open_projection(&path, store, &config)?;
+        Ok(Box::new(Sink(projection)) as Box<dyn ProjectionSink>)
+    })
+}
+
+/// The projection as the projector drives it.
+struct Sink(Projection);
+
+impl ProjectionSink for Sink {
+    fn filter(&self) -> Filter {
+        Filter::streams(&[stream::INTENT, stream::USER])
+    }
+
+    fn position(&mut self) -> Result<Option<Position>, projection::Error> {
+        Ok(self.0.position())
+    }
+
+    fn apply(
+        &mut self,
+        events: &[Recorded],
+        through: Position,
+    ) -> Result<Vec<AlertChange>, projection::Error> {
+        let changes = self.0.apply(events, through)?;
+        for unreadable in self.0.take_unreadable() {
+            tracing::warn!(
+                position = unreadable.position.0,
+                event_type = unreadable.event_type,
+                reason = unreadable.reason,
+                "an event is left out of the projection"
+            );
+        }
+        Ok(changes)
+    }
+}

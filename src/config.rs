@@ -5,13 +5,16 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry;
+use crate::projection::sqlite;
+use crate::store::embedded;
+use crate::{actors, http, scoring, telemetry};
 
 /// Prefix of the environment variables that set keys: `[http] listen` is `INTENTD_HTTP__LISTEN`.
 pub const ENVIRONMENT: &str = "INTENTD_";
@@ -26,8 +29,36 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The catalogue.
     pub catalog: PathBuf,
+    /// `[store]`: the embedded store.
+    pub store: embedded::Options,
+    /// `[ingest]`: what the door takes.
+    pub ingest: Ingest,
+    /// `[pipeline]`: the actors.
+    pub pipeline: actors::Options,
+    /// `[models]`.
+    pub models: scoring::Options,
+    /// `[projection]`.
+    pub projection: sqlite::Options,
+    /// `[http]`.
+    pub http: http::Options,
     /// `[log]`.
     pub log: telemetry::Options,
+}
+
+/// `[ingest]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ingest {
+    /// How far ahead of the wall clock an event may claim to have happened.
+    #[serde(with = "humantime_serde")]
+    pub future_max: Duration,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        // A day: time zones taken for UTC pass, a year that was mistyped does not (it would move the log's clock).
+        Self { future_max: Duration::from_secs(86_400) }
+    }
 }
 
 impl Default for Config {
@@ -35,6 +66,12 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("intentd-data"),
             catalog: PathBuf::from("config/catalog.toml"),
+            store: embedded::Options::default(),
+            ingest: Ingest::default(),
+            pipeline: actors::Options::default(),
+            models: scoring::Options::default(),
+            projection: sqlite::Options::default(),
+            http: http::Options::default(),
             log: telemetry::Options::default(),
         }
     }

@@ -25,6 +25,7 @@ use crate::domain::id::{AlertId, UserId, stream};
 use crate::domain::market::Market;
 use crate::domain::time::Timestamp;
 use crate::error::Chain;
+use crate::metrics;
 use crate::projection::AlertChange;
 use crate::store::{self, Append, BoxFuture, Direction, ExpectedRevision};
 
@@ -40,6 +41,11 @@ pub(super) struct Inner {
     pub(super) root: root::Handle,
     pub(super) ingesting: Semaphore,
     pub(super) stopping: AtomicBool,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+fn number(count: u64) -> f64 {
+    count as f64
 }
 
 fn unavailable(reason: impl Into<String>) -> Error {
@@ -80,6 +86,37 @@ impl Daemon {
     /// Everything up to here is decided and durable.
     pub fn checkpoint(&self) -> Option<Position> {
         self.0.flow.checkpoint()
+    }
+
+    /// Waits until everything up to an ingested position is decided and durable, and the view shows what was decided.
+    pub async fn settled(&self, through: Position) {
+        self.0.flow.is_settled_through(through).await;
+        if let Ok(Some(head)) = self.0.parts.store.head().await {
+            self.0.told.shows(head).await;
+        }
+    }
+
+    /// Tells the metrics how far everything is and how full the bounds are.
+    pub async fn gauges(&self) {
+        let Inner { flow, told, parts, .. } = &*self.0;
+        let options = &parts.options;
+        metrics::feed_lag(number(flow.in_flight()));
+        metrics::log_clock(number(u64::try_from(flow.clock().millis()).unwrap_or(0)) / 1_000.0);
+        if let Ok(Some(head)) = parts.store.head().await {
+            let behind = |at: Option<Position>| number(head.0.saturating_sub(at.map_or(0, |at| at.0)));
+            metrics::feed_behind(behind(flow.checkpoint()));
+            metrics::projection_behind(behind(*told.position.borrow()));
+        }
+        let ingests = options.ingest_max.saturating_sub(self.0.ingesting.available_permits());
+        let bounds = [
+            ("in_flight", flow.in_flight(), options.in_flight_max),
+            ("span", flow.span(), options.span_max),
+            ("ingest", ingests as u64, options.ingest_max),
+        ];
+        for (bound, used, limit) in bounds {
+            metrics::bound_used(bound, number(used) / number(limit as u64));
+            metrics::bound_limit(bound, number(limit as u64));
+        }
     }
 
     /// The log's clock: the wall clock, or the largest event time in the log when that is earlier.

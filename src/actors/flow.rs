@@ -92,8 +92,25 @@ impl Flow {
         self.room.notify_waiters();
     }
 
+    /// Deliveries from the first unsettled one to the newest.
+    pub(super) fn span(&self) -> u64 {
+        self.span.load(Ordering::Acquire)
+    }
+
     pub(super) fn checkpoint(&self) -> Option<Position> {
         decode(self.checkpoint.load(Ordering::Acquire))
+    }
+
+    /// Waits until everything up to here is settled.
+    pub(super) async fn is_settled_through(&self, position: Position) {
+        loop {
+            let mut changed = std::pin::pin!(self.room.notified());
+            changed.as_mut().enable();
+            if self.checkpoint() >= Some(position) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     pub(super) fn saw(&self, time: Timestamp) {

@@ -376,7 +376,8 @@ impl State {
 
     fn hand_out(&mut self) {
         let mut touched = std::mem::take(&mut self.touched);
-        for kept in touched.drain(..).filter_map(|slot| self.roster.kept(slot)) {
+        for slot in touched.drain(..) {
+            let Some(kept) = self.roster.kept(slot) else { continue };
             let events = std::mem::take(&mut kept.inbox);
             // Nobody there: its end is on the way here, and the successor reads the log.
             if let Some(user) = &kept.user {

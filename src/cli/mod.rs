@@ -4,7 +4,16 @@
 //! that names the place and the way out, and an exit code that a script can tell apart.
 
 mod check;
+mod dataset;
+mod demo;
+pub mod feeding;
+mod import;
+mod parked;
+mod rebuild;
+mod remote;
+mod run;
 mod simulate;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +59,20 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon.
+    Run(run::Run),
+    /// Simulated people, alerts as they appear, the API on loopback.
+    Demo(demo::Demo),
+    /// Import event logs (JSON Lines, plain, gzip, zstd).
+    Import(import::Import),
+    /// Write training examples from the log, point in time.
+    Dataset(dataset::Dataset),
+    /// Show one user, now or as it stood.
+    User(user::User),
+    /// List events that could not be folded.
+    Parked(parked::Parked),
+    /// Delete what is derived, so that it is made again from the log.
+    Rebuild(rebuild::Rebuild),
     /// Is everything in order? Names every fault at once.
     Check(check::Check),
     /// Write a seeded event log of simulated people.
@@ -77,6 +100,8 @@ pub(crate) mod code {
     pub(crate) const NO_INPUT: u8 = 66;
     /// Something that is needed is not available.
     pub(crate) const UNAVAILABLE: u8 = 69;
+    /// A fault of the program or its surroundings.
+    pub(crate) const SOFTWARE: u8 = 70;
     /// Reading or writing failed.
     pub(crate) const IO: u8 = 74;
     /// The configuration is wrong.
@@ -102,8 +127,17 @@ impl From<Faults> for Failure {
     }
 }
 
+/// The async threads of a command: as many as cores.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of(code::SOFTWARE, "the async runtime", &error))
+}
+
 /// Parses the arguments and runs the command they name.
 pub fn main() -> ExitCode {
+    crate::scoring::runtime::prepare_environment();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -114,6 +148,13 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Run(command) => command.run(&cli.global),
+        Command::Demo(command) => command.run(&cli.global),
+        Command::Import(command) => command.run(&cli.global),
+        Command::Dataset(command) => command.run(&cli.global),
+        Command::User(command) => command.run(&cli.global),
+        Command::Parked(command) => command.run(&cli.global),
+        Command::Rebuild(command) => command.run(&cli.global),
         Command::Check(command) => command.run(&cli.global),
         Command::Simulate(command) => command.run(),
     };

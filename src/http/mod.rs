@@ -45,6 +45,7 @@ pub use openapi::document;
 pub use options::Options;
 pub use problem::Fault;
 pub use routes::{ROUTES, Route, routes};
+pub use users::user_json;
 
 /// Turns one event's JSON into what is appended, or names everything that is wrong with it: `codec::check_ingest` with the
 /// catalogue and the clock.

@@ -9,6 +9,8 @@ use super::alerts::time;
 use super::dto::{self, ProcessSignals, ScoreUser, ScoreUsers, Scores, ScoresOfMany, User};
 use super::problem::Problem;
 use super::routes::{Call, json};
+use crate::domain::catalog::Catalog;
+use crate::domain::entity::Description;
 
 /// A user: live features, active signals, last scores, open alerts
 #[utoipa::path(get, path = "/api/v1/users/{userId}", tag = "users", operation_id = "user",
@@ -32,6 +34,14 @@ pub(super) async fn get(call: Call) -> Result<Response, Problem> {
     let described =
         described.ok_or_else(|| Problem::not_found(format!("the log holds nothing of the user {user}")))?;
     json(StatusCode::OK, &User::new(described, &ports.catalog))
+}
+
+/// A described user as `GET /users/:userId` answers it; for the command line.
+///
+/// # Errors
+/// None that a description can reach: the answer has string keys only.
+pub fn user_json(described: Description, catalog: &Catalog) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(User::new(described, catalog))
 }
 
 /// Score one user now

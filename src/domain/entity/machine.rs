@@ -79,11 +79,6 @@ impl UserEntity {
         &self.user
     }
 
-    /// The user's clock: the latest event time folded.
-    pub fn clock(&self) -> Timestamp {
-        self.watch.clock()
-    }
-
     /// The revision of `user-<id>` that is expected next.
     pub fn next_revision(&self) -> Revision {
         self.next
