@@ -146,11 +146,14 @@ impl Config {
 
     /// What the sections themselves find wrong: values that parse and make no sense.
     fn faults(&self) -> Vec<Fault> {
-        let sections = [self.log.faults()];
-        let found = sections.into_iter().flatten();
-        found
-            .map(|(key, message)| Fault { place: "configuration".to_owned(), key: key.to_owned(), message })
-            .collect()
+        let named = |(key, message): (&str, String)| (key.to_owned(), message);
+        let pipeline = self.pipeline.check().into_iter().map(|fault| {
+            let (key, message) = fault.split_once(": ").unwrap_or(("", &fault));
+            (format!("pipeline.{key}"), message.to_owned())
+        });
+        let http = self.http.faults().into_iter().map(named);
+        let found = pipeline.chain(http).chain(self.log.faults().into_iter().map(named));
+        found.map(|(key, message)| Fault { place: "configuration".to_owned(), key, message }).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 /// in manifest.json). Needs the data directory for itself: stop the daemon, or give it a copy.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  intentd dataset --model SELL --out train/SELL\n  \
-                        python models/train/train.py train/SELL --into models")]
+                        python models/train/train.py train/SELL --out models --version 2")]
 pub(crate) struct Dataset {
     /// The model, as the catalogue names it.
     #[arg(long)]
@@ -44,6 +44,9 @@ pub(crate) struct Dataset {
     /// Read only what had happened before this time.
     #[arg(long)]
     known_until: Option<Timestamp>,
+    /// Where the log came from, in words; stands in the manifest and on the model's card.
+    #[arg(long, value_name = "TEXT")]
+    source: Option<String>,
 }
 
 fn moments(text: &str) -> Result<Moments, String> {
@@ -70,6 +73,7 @@ impl Dataset {
             valid_from: self.valid_from,
             test_from: self.test_from,
             known_until: self.known_until,
+            source: self.source,
         };
         let failed = |error: &crate::dataset::Error| Failure::of(code::DATA, "dataset", error);
         let made =

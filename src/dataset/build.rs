@@ -160,6 +160,7 @@ impl Replay<'_> {
             catalog_version: self.rules.catalog.version.clone(),
             features: features.collect(),
             horizon_days: horizon.as_secs_f64() / 86_400.0,
+            source: self.options.source.clone(),
             store: store.id().to_string(),
             log_until: log_until.0,
             known_until: self.clock,

@@ -44,6 +44,8 @@ pub struct Options {
     pub test_from: Option<Timestamp>,
     /// Events of this time and later are not read: what a training at that time could have known.
     pub known_until: Option<Timestamp>,
+    /// Where the log came from, in words, for the model's card.
+    pub source: Option<String>,
 }
 
 /// One row.
@@ -107,6 +109,9 @@ pub struct Manifest {
     pub features: Vec<String>,
     /// The label's horizon in days.
     pub horizon_days: f64,
+    /// Where the log came from, in words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<String>,
     /// The store the log stands in.
     pub store: String,
     /// The last position read.

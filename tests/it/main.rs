@@ -11,6 +11,7 @@
 )]
 
 mod catalog;
+mod config;
 mod fold;
 mod http;
 mod memory_store;
