@@ -8,7 +8,8 @@
 //! - A slot that is NaN is *unknown*: in CEL's words, a variable that is not declared. Whatever needs an unknown is unknown;
 //!   `false && unknown` is false and `true || unknown` is true, on either side, as in CEL. Arithmetic that has no answer
 //!   (`0 / 0`) is unknown too: CEL cannot order a NaN either, and `a == b` of numbers means `a <= b && a >= b`.
-//! - An expression that ends unknown has [`Program::number`] NaN and does not [`Program::holds`].
+//! - An expression that ends unknown has [`Program::number`] NaN and does not [`Program::holds`]. A number that ends infinite
+//!   (`1 / 0`) is NaN as well: no feature is ever infinite.
 //! - `known(x)` asks whether a slot is known, `coalesce(x, y)` is `x` where it is known and else `y`; both take a bare name
 //!   first. `min max abs floor sqrt log1p` are functions of numbers.
 
@@ -87,8 +88,18 @@ impl Program {
     }
 
     /// The value over these slots (truths are 1 and 0); NaN when it cannot be known. A slot past the end is unknown.
-    #[expect(clippy::indexing_slicing, reason = "masked to the array's length, a power of two")]
     pub fn number(&self, slots: &[f64]) -> f64 {
+        let value = self.run(slots);
+        if value.is_finite() { value } else { f64::NAN }
+    }
+
+    /// Whether it holds over these slots; false when it cannot be known.
+    pub fn holds(&self, slots: &[f64]) -> bool {
+        self.run(slots) > 0.5
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "masked to the array's length, a power of two")]
+    fn run(&self, slots: &[f64]) -> f64 {
         const MASK: usize = STACK_MAX - 1;
         let slot = |at: u16| slots.get(usize::from(at)).copied().unwrap_or(f64::NAN);
         let mut stack = [0.0_f64; STACK_MAX];
@@ -121,11 +132,6 @@ impl Program {
             }
         }
         hand
-    }
-
-    /// Whether it holds over these slots; false when it cannot be known.
-    pub fn holds(&self, slots: &[f64]) -> bool {
-        self.number(slots) > 0.5
     }
 }
 
