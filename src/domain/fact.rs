@@ -90,6 +90,7 @@ pub struct Reason {
     #[serde(with = "nan_as_null")]
     pub value: f32,
     /// What it adds to the raw logit.
+    #[serde(with = "nan_as_null")]
     pub contribution: f32,
 }
 
@@ -106,10 +107,13 @@ pub struct Scoring {
     /// Event time of the features.
     pub as_of: Timestamp,
     /// Probability before calibration (`confidence` of the API).
+    #[serde(with = "nan_as_null")]
     pub raw: f32,
     /// Calibrated probability.
+    #[serde(with = "nan_as_null")]
     pub probability: f32,
     /// The constant part of the raw logit: logit(raw) = bias + sum of contributions.
+    #[serde(with = "nan_as_null")]
     pub bias: f32,
     /// Every feature of the model, in the model's order.
     pub features: Vec<Reason>,

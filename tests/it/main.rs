@@ -11,6 +11,8 @@
 )]
 
 mod catalog;
+mod codec;
+mod codec_golden;
 mod config;
 mod fold;
 mod http;

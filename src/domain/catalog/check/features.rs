@@ -197,7 +197,7 @@ fn folded(
             section.duration_needed("half_life", "after how long an event counts half, such as \"7d\"");
         let half_life = half_life.unwrap_or(HALF_LIFE.0);
         if half_life < HALF_LIFE.0 || half_life > HALF_LIFE.1 {
-            section.fault(section.at, "half_life", "must be between 1h and 3650d");
+            section.fault(section.at_key("half_life"), "half_life", "must be between 1h and 3650d");
         }
         return (FeatureKind::Decayed { sources, half_life }, gives);
     };

@@ -59,7 +59,7 @@ fn signal(
     let cooldown = section.duration_needed("cooldown", "event time between two detections, such as \"7d\"");
     let expires = section.duration_needed("expires", "how long a detection stays live, such as \"30d\"");
     if expires == Some(Duration::ZERO) {
-        section.fault(section.at, "expires", "is zero: the signal would never be live");
+        section.fault(section.at_key("expires"), "expires", "is zero: the signal would never be live");
     }
     let named = section.texts("models").unwrap_or_default();
     if named.is_empty() {

@@ -150,7 +150,9 @@ fn number_of(answer: Result<Value, ExecutionError>) -> f64 {
     match answer {
         Ok(Value::Float(value)) if value.is_finite() => value,
         Ok(Value::Float(_)) => f64::NAN,
-        Err(ExecutionError::UndeclaredReference(name)) if scope().names.contains_key(name.as_str()) => f64::NAN,
+        Err(ExecutionError::UndeclaredReference(name)) if scope().names.contains_key(name.as_str()) => {
+            f64::NAN
+        }
         Ok(Value::Bool(value)) => f64::from(u8::from(value)),
         Err(ExecutionError::NoSuchOverload(error)) if error.argument_types() == ["double", "double"] => {
             f64::NAN
