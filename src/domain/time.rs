@@ -40,6 +40,36 @@ impl Timestamp {
         }
     }
 
+    /// Reads the one form that we write, `2026-01-01T00:00:00.608Z`, ten times as fast as RFC 3339 in general; none for
+    /// any other form. Every event's time is read at least twice.
+    fn read_own_form(text: &[u8]) -> Option<Self> {
+        const DAYS: [i64; 13] = [0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        let number = |range: std::ops::Range<usize>| {
+            let digits = text.get(range)?;
+            digits
+                .iter()
+                .try_fold(0_i64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+        };
+        let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')];
+        if text.len() != 24 || separators.iter().any(|&(at, byte)| text.get(at) != Some(&byte)) {
+            return None;
+        }
+        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+        let (hour, minute, second, millis) =
+            (number(11..13)?, number(14..16)?, number(17..19)?, number(20..23)?);
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days_in_month = *DAYS.get(usize::try_from(month).ok()?)? - i64::from(month == 2 && !leap);
+        if year == 0 || !(1..=days_in_month).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        // Days since 1970-01-01 by years that begin in March (H. Hinnant, chrono-compatible date algorithms).
+        let shifted = year - i64::from(month <= 2);
+        let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+        let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+        Some(Self(days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1_000 + millis))
+    }
+
     /// Milliseconds since the epoch.
     pub const fn millis(self) -> i64 {
         self.0
@@ -78,6 +108,9 @@ impl FromStr for Timestamp {
     type Err = BadTimestamp;
 
     fn from_str(text: &str) -> Result<Self, BadTimestamp> {
+        if let Some(time) = Self::read_own_form(text.as_bytes()) {
+            return Ok(time);
+        }
         text.parse::<jiff::Timestamp>().map(|time| Self::from_millis(time.as_millisecond())).map_err(|_| {
             let mut end = text.len().min(64);
             while !text.is_char_boundary(end) {
@@ -131,6 +164,34 @@ mod tests {
             "2026-01-01T00:00:00.000Z"
         );
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn our_own_form_is_read_as_rfc_3339_says() {
+        let millis = (-62_135_596_800_000_i64..253_402_300_799_999).step_by(86_399_997_001);
+        for text in millis.map(|millis| Timestamp::from_millis(millis).to_string()) {
+            let fast = Timestamp::read_own_form(text.as_bytes()).map(Timestamp::millis);
+            let slow = text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_millisecond);
+            assert_eq!(fast, slow.ok(), "{text}");
+        }
+        for text in [
+            "2025-02-29T00:00:00.000Z",
+            "1900-02-29T00:00:00.000Z",
+            "2026-04-31T00:00:00.000Z",
+            "2026-00-10T00:00:00.000Z",
+            "2026-13-10T00:00:00.000Z",
+            "2026-01-00T00:00:00.000Z",
+            "2026-01-01T24:00:00.000Z",
+            "2026-01-01T00:60:00.000Z",
+            "2026-01-01 00:00:00.000Z",
+            "2026-01-01T00:00:00.+00Z",
+            "2026-01-01T00:00:00,000Z",
+            "2026-01-01T00:00:00.0000Z",
+        ] {
+            assert_eq!(Timestamp::read_own_form(text.as_bytes()), None, "{text}");
+        }
+        assert!("2024-02-29T23:59:59.999Z".parse::<Timestamp>().is_ok());
+        assert!("2025-02-29T00:00:00.000Z".parse::<Timestamp>().is_err());
     }
 
     #[test]
