@@ -15,6 +15,7 @@ mod fold;
 mod http;
 mod memory_store;
 mod scoring;
+mod sim_entity;
 mod sim_roster;
 mod simulate;
 mod store_contract;
