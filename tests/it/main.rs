@@ -19,6 +19,7 @@ mod http;
 mod memory_store;
 mod projection;
 mod scoring;
+mod sim_entity;
 mod sim_roster;
 mod simulate;
 mod store_contract;

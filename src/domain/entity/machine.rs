@@ -131,7 +131,9 @@ impl UserEntity {
                 }
             }
         }
-        self.pump(rules, out);
+        if !self.ended {
+            self.pump(rules, out);
+        }
     }
 
     fn restart(&mut self, out: &mut Vec<Effect>, reason: String, forget_snapshot: bool) {

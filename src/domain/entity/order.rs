@@ -48,7 +48,11 @@ pub(super) fn obey(
         Command::RecordOutcome { alert, outcome, converted, conversion_value, occurred_at, note, by } => {
             check_outcome(outcome, converted, conversion_value)?;
             let known = known(pen, alert)?;
-            let nth = known.outcomes.to_string();
+            // As for a move: all that is in it.
+            let subject = format!(
+                "{} {outcome:?} {converted:?} {conversion_value:?} {occurred_at} {} {by:?} {note:?}",
+                known.outcomes, clocks.now
+            );
             let event = IntentEvent::AlertOutcomeRecorded(AlertOutcomeRecorded {
                 alert_id: alert,
                 user_id: pen.user.clone(),
@@ -61,20 +65,21 @@ pub(super) fn obey(
                 by,
                 note,
             });
-            pen.write(&nth, of_alert(alert), event);
+            pen.write(&subject, of_alert(alert), event);
             Ok(Answer::Done { intent_revision: pen.record.last() })
         }
         Command::Unpark { revision, by } => {
             let Some((cause, times)) = pen.record.parked(revision) else {
                 return Err(invalid(format!("the event at revision {revision} is not parked")));
             };
+            let subject = format!("{times} {} {by:?}", clocks.now);
             let event = IntentEvent::EventUnparked(EventUnparked {
                 user_id: pen.user.clone(),
                 cause,
                 at: clocks.now,
                 by,
             });
-            pen.write(&times.to_string(), cause.event_id, event);
+            pen.write(&subject, cause.event_id, event);
             Ok(Answer::Done { intent_revision: pen.record.last() })
         }
         Command::Describe { as_of, market } => {

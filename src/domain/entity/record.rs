@@ -157,10 +157,16 @@ impl Pen<'_> {
         self.write_as(id, event);
     }
 
-    /// Moves an alert; its n-th move has one id, whoever makes it.
+    /// Moves an alert. The id says which move of the alert it is and all that is in it: the append of a dead incarnation
+    /// may still land, and must not pass for another command at the same place.
     pub(super) fn move_alert(&mut self, make: Move) {
         let Some(alert) = self.record.alerts.get(make.alert) else { return };
-        let nth = alert.moves.to_string();
+        let Move { to, at, as_of, by, note, snooze_until, .. } = &make;
+        let subject = format!(
+            "{} {to:?} {at} {as_of} {by:?} {note:?} {:?}",
+            alert.moves,
+            snooze_until.map(Timestamp::millis)
+        );
         let event = IntentEvent::AlertStatusChanged(AlertStatusChanged {
             alert_id: alert.id,
             user_id: self.user.clone(),
@@ -173,7 +179,7 @@ impl Pen<'_> {
             note: make.note,
             snooze_until: make.snooze_until,
         });
-        self.write(&nth, EventId(make.alert.0), event);
+        self.write(&subject, EventId(make.alert.0), event);
     }
 
     /// Makes the moves that time makes up to `as_of`, in the order of their instants.
