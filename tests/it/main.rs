@@ -18,4 +18,7 @@ mod scoring;
 mod sim_roster;
 mod simulate;
 mod store_contract;
+mod store_crash;
+mod store_flip;
+mod store_model;
 mod tidy;
