@@ -23,4 +23,8 @@ mod sim_entity;
 mod sim_roster;
 mod simulate;
 mod store_contract;
+mod store_crash;
+mod store_disk;
+mod store_flip;
+mod store_model;
 mod tidy;

@@ -4,6 +4,7 @@
 //! forgotten, never mended. Bounded: the streams not used for longest go first, roughly. Called by `writer` and `decide`.
 
 use hashbrown::HashTable;
+use hashbrown::hash_map::Entry;
 
 use super::index::Index;
 use super::memtable::{ByStream, Key, Slot};
@@ -40,6 +41,14 @@ impl Stream {
         } else if self.slots.len() > SCANNED_MAX {
             self.hash();
         }
+    }
+
+    fn of(slots: Vec<Slot>) -> Self {
+        let mut stream = Self { slots, by_print: None };
+        if stream.slots.len() > SCANNED_MAX {
+            stream.hash();
+        }
+        stream
     }
 
     fn hash(&mut self) {
@@ -99,23 +108,18 @@ impl Cache {
 
     /// The stream, from the index when it is not here.
     pub(super) fn stream(&mut self, key: Key, index: &Index) -> Result<&mut Stream, Error> {
-        if !self.young.contains_key(&key) {
-            let stream = match self.old.remove(&key) {
-                Some(stream) => stream,
-                None if self.complete => Stream::default(),
-                None => {
-                    let mut stream = Stream { slots: index.load(key)?.slots, by_print: None };
-                    if stream.slots.len() > SCANNED_MAX {
-                        stream.hash();
-                    }
-                    stream
-                }
-            };
-            self.make_room();
-            self.young_bytes += stream.cost();
-            self.young.insert(key, stream);
+        match self.young.entry(key) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let stream = match self.old.remove(&key) {
+                    Some(stream) => stream,
+                    None if self.complete => Stream::default(),
+                    None => Stream::of(index.load(key)?.slots),
+                };
+                self.young_bytes += stream.cost();
+                Ok(entry.insert(stream))
+            }
         }
-        Ok(self.young.entry(key).or_default())
     }
 
     /// Counts what was added to streams of the young half.
@@ -124,7 +128,8 @@ impl Cache {
         self.young_bytes += events * size_of::<Slot>() * 4 / 3;
     }
 
-    fn make_room(&mut self) {
+    /// Makes room. Only between blocks: what a block being built adds to a stream is in no index yet.
+    pub(super) fn trim(&mut self) {
         if self.young_bytes >= self.half_bytes {
             self.complete &= self.old.is_empty();
             self.old = std::mem::take(&mut self.young);

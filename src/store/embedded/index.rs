@@ -9,7 +9,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -20,9 +19,6 @@ use super::segment::Segments;
 use crate::domain::event::Revision;
 use crate::domain::id::EventId;
 use crate::store::{Direction, Error, StoreId};
-
-/// How long the index thread waits after a failure, and the writer for it.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The index of a store.
 pub(super) struct Index {
@@ -200,8 +196,10 @@ impl Index {
                         // The log has it all: the next start rolls the index forward.
                         return;
                     }
-                    let (waited, _) =
-                        self.moved.wait_timeout(state, RETRY_AFTER).unwrap_or_else(PoisonError::into_inner);
+                    let (waited, _) = self
+                        .moved
+                        .wait_timeout(state, self.options.retry_after)
+                        .unwrap_or_else(PoisonError::into_inner);
                     drop(waited);
                     self.reopen(table.from);
                     state = self.state();

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ mod cache;
 mod chunk;
 mod decide;
 mod disk;
+#[cfg(test)]
+mod faults;
 mod identity;
 mod index;
 mod le;
@@ -85,6 +88,9 @@ pub struct Options {
     pub live_bytes: usize,
     /// A subscription says where it is at least every so many events that it considered.
     pub checkpoint_events: usize,
+    /// A store that cannot write tries again by itself after so long.
+    #[serde(with = "humantime_serde")]
+    pub retry_after: Duration,
 }
 
 impl Default for Options {
@@ -101,6 +107,7 @@ impl Default for Options {
             memtable_events: 65_536,
             live_bytes: 16 << 20,
             checkpoint_events: 1_024,
+            retry_after: Duration::from_secs(1),
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -19,9 +18,6 @@ use super::memtable::{Entry, Slot};
 use super::{Options, record};
 use crate::domain::time::Timestamp;
 use crate::store::{Append, AppendAnswer, Appended, Error, Position};
-
-/// How often a writer that cannot write tries again by itself.
-const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 /// An `append` call on its way.
 pub(super) struct Request {
@@ -78,7 +74,7 @@ impl Writer {
     pub(super) fn run(mut self, requests: &Receiver<Option<Request>>) -> Log {
         loop {
             let next = if self.refuses() {
-                requests.recv_timeout(PROBE_AFTER)
+                requests.recv_timeout(self.options.retry_after)
             } else {
                 requests.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
@@ -197,7 +193,6 @@ impl Writer {
             self.index.wait_for_room()?;
             self.block = Some(self.log.begin(Vec::with_capacity(self.options.block_bytes))?);
         }
-        let stream = self.cache.stream(key, &self.index)?;
         let Some(block) = &mut self.block else { return Err(stopping()) };
         let mut held_at = held.iter().map(|(at, _)| *at).peekable();
         let mut appended = 0;
@@ -227,9 +222,11 @@ impl Writer {
 
     /// Makes the block durable, then visible.
     fn commit(&mut self) -> Result<(), Error> {
-        let Some(block) = self.block.take() else { return Ok(()) };
-        let committed = self.log.commit(block, self.last);
-        match committed {
+        let Some(block) = self.block.take() else {
+            self.cache.trim();
+            return Ok(());
+        };
+        match self.log.commit(block, self.last) {
             Ok(chunk) => {
                 crate::metrics::store_bytes(chunk.size() as u64);
                 if self.refuses() {
@@ -237,6 +234,7 @@ impl Writer {
                 }
                 self.index.add(&self.entries, chunk.end(), chunk.chain);
                 self.entries.clear();
+                self.cache.trim();
                 self.live.publish(chunk, self.last);
                 Ok(())
             }
