@@ -98,7 +98,7 @@ impl Pool {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_EXRESCODE;
         let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.set_prepared_statement_cache_capacity(schema::STATEMENTS);
+        schema::keep_statements(&connection)?;
         connection.pragma_update(None, "cache_size", schema::cache_size(self.cache_bytes))?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         let mut timed = Timed { connection, born: Instant::now(), deadline: Arc::default() };

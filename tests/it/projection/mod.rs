@@ -159,7 +159,7 @@ fn check_against_naive(log: &Log, reader: &Reader) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn the_fold_equals_a_naive_model(steps in steps(60)) {

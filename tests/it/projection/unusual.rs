@@ -140,7 +140,7 @@ fn a_damaged_file_is_named_and_never_answered_from() {
     apply(&mut projection, &events(400));
     drop(projection);
     let mut bytes = std::fs::read(&path).unwrap();
-    let schema_ends = 4096;
+    let schema_ends = 8192;
     bytes[schema_ends..].fill(0xA5);
     std::fs::write(&path, bytes).unwrap();
     let error = match Projection::open(&path, STORE, Options::default()) {
