@@ -4,7 +4,7 @@ CARGO ?= cargo
 ORT := .ort/libonnxruntime.so
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check fmt clippy doc bench sim models ort real
+.PHONY: demo test train-test check fmt clippy doc bench sim models ort real
 
 demo: ort                ## Build, then show alerts as they appear (embedded store, simulated people).
 	$(CARGO) build --release --locked --bin intentd
@@ -29,6 +29,11 @@ bench: ort               ## Figures as text and JSON; FILE=events.jsonl[.zst] me
 
 sim:                     ## The seeded simulations alone; SEED=n runs one seed.
 	INTENTD_SIM_SEED=$(SEED) $(CARGO) test --locked --test it sim_ -- --nocapture
+
+train-test:              ## Tests of the Python side: fetching the library, training, export (makes .venv).
+	cd models && python3 -m unittest
+	bash models/train/venv.sh
+	cd models/train && ../../.venv/bin/python -m unittest
 
 models: ort              ## Train the shipped models again from a simulated log.
 	$(CARGO) build --release --locked --bin intentd
