@@ -132,6 +132,13 @@ impl Flow {
         Timestamp::from_millis(self.clock.load(Ordering::Acquire))
     }
 
+    /// The log's clock, which sweeps and requests go by: the largest event time seen, but not ahead of the wall clock;
+    /// the wall clock while the log is empty.
+    pub(super) fn now(&self, wall: Timestamp) -> Timestamp {
+        let clock = self.clock();
+        if clock == Timestamp::MIN { wall } else { wall.min(clock) }
+    }
+
     pub(super) fn set_caught_up(&self) {
         self.caught_up.store(true, Ordering::Release);
     }
