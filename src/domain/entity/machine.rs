@@ -84,6 +84,11 @@ impl UserEntity {
         self.next
     }
 
+    /// The user's clock: the largest event time folded.
+    pub fn clock(&self) -> Timestamp {
+        self.watch.clock()
+    }
+
     /// The revision of `user-<id>` that is being folded or decided just now: after a panic, the one that caused it.
     pub fn folding(&self) -> Option<Revision> {
         self.folding
