@@ -3,6 +3,8 @@
 //! Law: a snapshot is good only with the store, the catalogue and the shape it was made by; a mismatch means rebuild, never
 //! migrate. Called by user actors when they begin and when they end.
 
+use std::cell::RefCell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -135,6 +137,27 @@ fn place(user: &UserId) -> [u8; 16] {
     xxh3_128(user.as_str().as_bytes()).to_be_bytes()
 }
 
+thread_local! {
+    /// A compressor costs a megabyte and 100 µs to make: one per thread serves all snapshots.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compress(snapshot: &[u8]) -> io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        let compressor = match compressor {
+            Some(compressor) => compressor,
+            none => none.insert(zstd::bulk::Compressor::new(LEVEL)?),
+        };
+        compressor.compress(snapshot)
+    })
+}
+
+fn decompress(packed: &[u8]) -> Option<Vec<u8>> {
+    // As large as the frame says it is, not as large as it may be.
+    let size = zstd::bulk::Decompressor::upper_bound(packed).filter(|size| *size <= SNAPSHOT_BYTES_MAX)?;
+    zstd::bulk::decompress(packed, size).ok()
+}
+
 fn pack(snapshot: &[u8]) -> Vec<u8> {
     let plain = |mut packed: Vec<u8>| {
         packed.clear();
@@ -145,7 +168,7 @@ fn pack(snapshot: &[u8]) -> Vec<u8> {
     if snapshot.len() < COMPRESS_FROM {
         return plain(Vec::with_capacity(snapshot.len() + 1));
     }
-    match zstd::bulk::compress(snapshot, LEVEL) {
+    match compress(snapshot) {
         Ok(mut packed) if packed.len() < snapshot.len() => {
             packed.insert(0, ZSTD);
             packed
@@ -159,7 +182,7 @@ fn pack(snapshot: &[u8]) -> Vec<u8> {
 fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     match packed.split_first() {
         Some((&PLAIN, rest)) => Some(rest.to_vec()),
-        Some((&ZSTD, rest)) => zstd::bulk::decompress(rest, SNAPSHOT_BYTES_MAX).ok(),
+        Some((&ZSTD, rest)) => decompress(rest),
         Some(_) | None => None,
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::Shared;
 use super::chunk::{Chunk, Found};
+use super::index::Stretch;
 use super::record::Record;
 use crate::domain::event::{Position, Recorded, Revision};
 use crate::store::{Direction, Error, Filter, Page};
@@ -31,8 +32,15 @@ impl Prefixes {
     }
 }
 
+fn starts_at(from: Option<Revision>, direction: Direction) -> Revision {
+    from.unwrap_or(match direction {
+        Direction::Forwards => 0,
+        Direction::Backwards => Revision::MAX,
+    })
+}
+
 impl Shared {
-    /// A page of a stream; see `EventStore::read_stream`.
+    /// A page of a stream: [`Self::find`], then [`Self::page`].
     pub(super) fn stream_page(
         &self,
         stream: &str,
@@ -40,12 +48,32 @@ impl Shared {
         direction: Direction,
         limit: usize,
     ) -> Result<Page, Error> {
-        let start = match direction {
-            Direction::Forwards => from.unwrap_or(0),
-            Direction::Backwards => from.unwrap_or(Revision::MAX),
-        };
-        let key = self.index.key(stream);
-        let found = self.index.read(key, start, direction, limit.min(PAGE_EVENTS_MAX))?;
+        let found = self.find(stream, from, direction, limit)?;
+        self.page(stream, from, direction, &found)
+    }
+
+    /// A page of a stream; see `EventStore::read_stream`.
+    /// Where the events of a page stand: one look into the index, in memory but for its coldest parts.
+    pub(super) fn find(
+        &self,
+        stream: &str,
+        from: Option<Revision>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Stretch, Error> {
+        let start = starts_at(from, direction);
+        self.index.read(self.index.key(stream), start, direction, limit.min(PAGE_EVENTS_MAX))
+    }
+
+    /// The page of what was found.
+    pub(super) fn page(
+        &self,
+        stream: &str,
+        from: Option<Revision>,
+        direction: Direction,
+        found: &Stretch,
+    ) -> Result<Page, Error> {
+        let start = starts_at(from, direction);
         let mut buffer = Vec::with_capacity(found.slots.len() * 512);
         let mut places = Vec::with_capacity(found.slots.len());
         let mut read = |nth: usize| -> Result<bool, Error> {
