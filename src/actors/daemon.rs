@@ -127,7 +127,7 @@ impl Daemon {
 
 impl Inner {
     pub(super) fn now(&self) -> Timestamp {
-        (self.parts.wall)().min(self.flow.clock())
+        self.flow.now((self.parts.wall)())
     }
 
     async fn within<T>(&self, what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {

@@ -17,9 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::core::Core;
-use super::flow::Flow;
+use super::flow::{Batch, Flow};
 use super::options::Options;
-use super::registry::{self, Batch};
+use super::registry;
 use crate::domain::event::{Position, Recorded};
 use crate::domain::id::stream;
 use crate::domain::market::Market;

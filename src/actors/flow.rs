@@ -9,14 +9,24 @@
 //! ```
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::registry;
-use crate::domain::event::{Position, Revision};
+use crate::domain::event::{Position, Recorded, Revision};
+use crate::domain::market::Market;
 use crate::domain::roster::{Incarnation, Slot};
 use crate::domain::time::Timestamp;
+
+/// Events in log order.
+pub(super) struct Batch {
+    pub(super) events: Vec<Recorded>,
+    /// The market, complete up to `through`.
+    pub(super) market: Arc<Market>,
+    /// Everything up to here was read, whether it is in `events` or not.
+    pub(super) through: Position,
+}
 
 /// Counts shared by feed and registry; each has one writer.
 #[derive(Debug, Default)]
@@ -120,6 +130,13 @@ impl Flow {
     /// The largest event time seen in the log.
     pub(super) fn clock(&self) -> Timestamp {
         Timestamp::from_millis(self.clock.load(Ordering::Acquire))
+    }
+
+    /// The log's clock, which sweeps and requests go by: the largest event time seen, but not ahead of the wall clock;
+    /// the wall clock while the log is empty.
+    pub(super) fn now(&self, wall: Timestamp) -> Timestamp {
+        let clock = self.clock();
+        if clock == Timestamp::MIN { wall } else { wall.min(clock) }
     }
 
     pub(super) fn set_caught_up(&self) {

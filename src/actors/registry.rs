@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::flow::{Flow, Report};
+use super::flow::{Batch, Flow, Report};
 use super::user::{self, Arguments, Asked, Failure, Shared};
 use crate::domain::entity::Command;
 use crate::domain::event::{Position, Recorded};
@@ -26,15 +26,6 @@ use crate::domain::market::Market;
 use crate::domain::roster::{Action, End, Incarnation, Roster, Route, Slot, Start};
 use crate::domain::time::Timestamp;
 use crate::domain::watermark::Watermark;
-
-/// Events in log order.
-pub(super) struct Batch {
-    pub(super) events: Vec<Recorded>,
-    /// The market, complete up to `through`.
-    pub(super) market: Arc<Market>,
-    /// Everything up to here was read, whether it is in `events` or not.
-    pub(super) through: Position,
-}
 
 pub(super) enum Message {
     Deliver(Batch),
@@ -258,13 +249,13 @@ impl RegistryActor {
                     user.command(asked);
                 }
             }
-            Ok(Route::Hold(slot) | Route::Duplicate(slot)) => {
-                let waiting_max = self.shared.options.commands_waiting_max;
-                // Dropped, the command tells its sender that there is no answer.
-                if let Some(kept) = state.roster.kept(slot).filter(|kept| kept.waiting.len() < waiting_max) {
-                    kept.waiting.push(asked);
+            // One too many is dropped, which tells its sender that there is no answer.
+            Ok(Route::Hold(slot) | Route::Duplicate(slot)) => match state.roster.kept(slot) {
+                Some(kept) if kept.waiting.len() < self.shared.options.commands_waiting_max => {
+                    kept.waiting.push(asked)
                 }
-            }
+                Some(_) | None => {}
+            },
             Err(bad) => tracing::debug!(error = %bad, "a command for no user"),
         }
     }
@@ -400,10 +391,7 @@ impl State {
     }
 
     fn tell_when_empty(&mut self) {
-        if let Some(done) = self.stopped.take_if(|_| self.roster.is_empty())
-            && done.send(()).is_err()
-        {
-            tracing::debug!("nobody waits for the registry to be empty");
-        }
+        // The one who asked may have given up waiting.
+        let _heard = self.stopped.take_if(|_| self.roster.is_empty()).map(|done| done.send(()));
     }
 }

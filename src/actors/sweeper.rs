@@ -94,7 +94,7 @@ impl Actor for SweeperActor {
 impl SweeperActor {
     async fn sweep(&self) {
         let Parts { views, options, wall, .. } = &self.0.parts;
-        let now = wall().min(self.0.flow.clock());
+        let now = self.0.flow.now(wall());
         let (views, limit) = (Arc::clone(views), options.sweep_max);
         if let Some(users) = look(move || views.due(now, limit)).await.filter(|users| !users.is_empty()) {
             crate::metrics::stage_events("sweep", users.len() as u64);
@@ -106,7 +106,7 @@ impl SweeperActor {
         let Parts { views, options, wall, store, .. } = &self.0.parts;
         let (views, limit) = (Arc::clone(views), options.sweep_max);
         let Some(waiting) = look(move || views.unscored(limit)).await else { return };
-        let now = wall().min(self.0.flow.clock());
+        let now = self.0.flow.now(wall());
         let backoff = Backoff { first: options.rescore_first, max: options.sweep_every };
         let mut before = std::mem::take(&mut state.again);
         let mut requests = Vec::new();

@@ -1,0 +1,93 @@
+//! Real actors on paused time: what bounds them, and what a command's answer means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use intentd::commands::{Commands as _, Ingest};
+use intentd::domain::catalog::ModelIx;
+use intentd::domain::event::NewEvent;
+use intentd::domain::id::EventId;
+use intentd::domain::score::{Score, Unscored};
+use intentd::scoring::Scorer;
+
+use crate::support::world::{World, user};
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_scorer_stops_the_feed_reading_and_nothing_is_lost() {
+    let mut world = World::default();
+    world.options.in_flight_max = 100;
+    world.options.score_wait = Duration::from_secs(1);
+    for id in 0..5_000 {
+        world.event(&user(id % 50), "SCORE", id);
+    }
+    let daemon = world.start().await;
+    let mut most = 0;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        most = most.max(daemon.in_flight());
+    }
+    // The bound, and one message of the store's subscription above it.
+    assert!((100..100 + 1_024).contains(&most), "{most} in flight");
+    world.settle(&daemon).await;
+    assert_eq!(world.facts().len(), 5_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_score_is_answered_when_the_view_shows_it() {
+    let world = World::default();
+    let daemon = world.start().await;
+    world.event(&user(0), "SCORE", 0);
+    let ingest = |id: usize| Ingest {
+        stream: "user-u1".to_owned(),
+        event: NewEvent {
+            id: EventId::of_behaviour("u1", &id.to_string()),
+            event_type: "SCORE".into(),
+            data: "{}".into(),
+            metadata: "".into(),
+        },
+    };
+    let done = daemon.ingest(vec![ingest(0), ingest(1), ingest(1)]).await.unwrap();
+    assert_eq!((done.accepted, done.duplicates), (2, 1));
+    let again = daemon.ingest(vec![ingest(1)]).await.unwrap();
+    assert_eq!((again.accepted, again.duplicates, again.position), (0, 1, done.position));
+    let scored = daemon.score(vec![user(0), user(1)], Vec::new()).await.unwrap();
+    assert_eq!(scored.len(), 2);
+    // Everything before the request is decided, durable and shown.
+    assert_eq!(world.seen.events.lock().unwrap().len(), 3);
+}
+
+struct Hangs;
+
+impl Scorer for Hangs {
+    fn score(&mut self, _: ModelIx, rows: &[&[f32]]) -> Vec<Result<Score, Unscored>> {
+        assert!(rows.len() > 1_000_000, "a scorer that panics is made anew and its rows are answered");
+        Vec::new()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scorer_that_panics_answers_without_a_score() {
+    let world = World { scorers: Arc::new(|| Box::new(Hangs)), ..World::default() };
+    let daemon = world.start().await;
+    for id in 0..10 {
+        world.event(&user(id), "SCORE", id);
+    }
+    world.settle(&daemon).await;
+    assert_eq!(world.facts().len(), 10);
+    daemon.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_under_load_loses_nothing() {
+    let world = World::default();
+    for id in 0..2_000 {
+        world.event(&user(id % 90), "SCORE", id);
+    }
+    let daemon = world.start().await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    daemon.stop().await;
+    let between = world.facts().len();
+    let daemon = world.start().await;
+    world.settle(&daemon).await;
+    assert_eq!(world.facts().len(), 2_000, "{between} were written before the stop");
+}

@@ -1,0 +1,4 @@
+//! What tests of more than one boundary share.
+
+pub mod fake;
+pub mod world;
