@@ -57,7 +57,7 @@ def write(model: Additive, name: str, version: str, manifest: dict, training: di
         f"Probability that the user converts within {_horizon(manifest)}: {shape}, additive: the "
         "contributions of the features and a bias add up to the raw logit, exactly.\n",
         "## What it learned from\n",
-        f"- log: store {manifest.get('store', 'not said')}, rows {manifest.get('rowsHash', 'not hashed')}\n- moments: {training['rows']} for training "
+        f"- source: {manifest.get('source') or 'a log'}, rows {manifest.get('rowsHash', 'not hashed')}\n- moments: {training['rows']} for training "
         f"({training['positives']} positive, base rate {_percent(training['base_rate'])}), {training['rows_valid']} for "
         f"validation, {training['rows_test']} for the test\n- from {training['from']} to {training['to']}\n"
         f"- catalogue: {manifest['catalogVersion']}\n- features: {len(features)}, from the daemon's own fold\n",

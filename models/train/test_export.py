@@ -49,7 +49,7 @@ def write_set(root: pathlib.Path, columns: dict, **changes) -> pathlib.Path:
     for number, part in enumerate((table.slice(0, half), table.slice(half))):
         parquet.write_table(part, root / f"part-{number}.parquet", compression="zstd")
     manifest = {"schema": 1, "model": "SELL", "catalogVersion": "0123456789abcdef", "features": FEATURES,
-                "horizonDays": 90.0, "store": "synthetic, for a test"} | changes
+                "horizonDays": 90.0, "store": "s-1", "source": "synthetic, for a test"} | changes
     (root / "manifest.json").write_text(json.dumps(manifest))
     return root
 
@@ -134,6 +134,9 @@ class Folder(unittest.TestCase):
             self.assertEqual(manifest["features"], FEATURES)
             self.assertGreater(manifest["metrics"]["auc"], 0.7)
             self.assertLess(manifest["metrics"]["calibration_error"], 0.05)
+            card = (first / "CARD.md").read_text()
+            self.assertIn("within 90 days", card)
+            self.assertIn("source: synthetic, for a test, rows ", card)
             golden = [json.loads(line) for line in (first / "golden.jsonl").read_text().splitlines()]
             self.assertGreaterEqual(len(golden), 50)
             self.assertTrue(any(None in row["features"] for row in golden))

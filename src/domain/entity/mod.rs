@@ -58,8 +58,7 @@ pub enum Input {
     Appended {
         /// Which append.
         ticket: Ticket,
-        /// The last revision of these facts; an error when the stream ended elsewhere. When the store held all of them
-        /// already, a dead incarnation wrote them, perhaps from another model's answers: better [`Fenced`] than success.
+        /// The last revision of the intent stream now; an error when the stream ended elsewhere.
         answer: Result<Revision, Fenced>,
     },
     /// Somebody wants something done. Told after the facts; answered in the order of arrival, when durable.

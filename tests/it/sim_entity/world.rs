@@ -1,6 +1,8 @@
 //! One user's world: two streams with exact revisions and idempotent appends, an incarnation of the entity, and a schedule
 //! that delivers, answers, writes, loses, crashes and commands as its seed says.
 
+use std::fmt::Write as _;
+
 use intentd::domain::codec;
 use intentd::domain::entity::{Answer, Effect, Fenced, Input, Refusal, Snapshot, Ticket, Token, UserEntity};
 use intentd::domain::event::{ExpectedRevision, NewEvent, Position, Recorded, Revision};
@@ -33,8 +35,7 @@ pub struct World<'a> {
     pub log: Log,
     pub settled: Option<Revision>,
     pub entity: Option<UserEntity>,
-    /// All that happened, when somebody wants to read it.
-    pub trace: Option<String>,
+    pub trace: String,
     pub crashes: u32,
     /// Whether an append of a dead incarnation landed since the living one recovered.
     pub overtaken: bool,
@@ -77,7 +78,7 @@ impl<'a> World<'a> {
             awaited: Vec::new(),
             crashes: 0,
             overtaken: false,
-            trace: None,
+            trace: String::new(),
             reference: None,
         }
     }
@@ -94,14 +95,7 @@ impl<'a> World<'a> {
                 return;
             }
         }
-        panic!("it never comes to rest");
-    }
-
-    fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            trace.push_str(&line());
-            trace.push('\n');
-        }
+        panic!("it never comes to rest:\n{}", self.trace);
     }
 
     pub fn chance(&mut self, one_in: u32) -> bool {
@@ -109,21 +103,21 @@ impl<'a> World<'a> {
     }
 
     fn act(&mut self) {
-        match self.rng.random_range(0..25_u32) {
+        match self.rng.random_range(0..24_u32) {
             0..8 => self.deliver(),
             8..12 => self.score(),
             12..15 => self.write(),
             15..18 => self.acknowledge(),
             18 => self.crash("crash"),
-            19 | 20 => self.keep_snapshot(),
-            21 => {
+            19 => self.keep_snapshot(),
+            20 => {
                 if let Some(zombie) = self.zombies.pop() {
                     let answer = self.log.append(&zombie.expected, &zombie.events);
                     self.overtaken |= answer.is_ok();
-                    self.note(|| format!("zombie: {answer:?}"));
+                    writeln!(self.trace, "zombie: {answer:?}").unwrap();
                 }
             }
-            22 if self.weather.sweeps => {
+            21 if self.weather.sweeps => {
                 let now = self.log_clock();
                 self.tell(Input::Sweep { now });
             }
@@ -196,8 +190,7 @@ impl<'a> World<'a> {
         let snapshot: Option<Snapshot> = entity.snapshot();
         let from =
             snapshot.and_then(|snapshot| snapshot.intent_revision()).map_or(0, |last| last as usize + 1);
-        let next = entity.next_revision();
-        self.note(|| format!("recover {next} {from}"));
+        writeln!(self.trace, "recover {} {from}", entity.next_revision()).unwrap();
         self.entity = Some(entity);
         let mut pages: Vec<Vec<Recorded>> = Vec::new();
         let rest = self.log.intent[from..].to_vec();
@@ -225,7 +218,7 @@ impl<'a> World<'a> {
         let mut effects = Vec::new();
         entity.step(&RULES, input, &mut effects);
         for effect in effects {
-            self.note(|| format!("{effect:?}"));
+            writeln!(self.trace, "{effect:?}").unwrap();
             self.perform(effect);
         }
     }
@@ -323,7 +316,7 @@ impl<'a> World<'a> {
             return;
         }
         self.crashes += 1;
-        self.note(|| format!("end: {why}"));
+        writeln!(self.trace, "end: {why}").unwrap();
         self.scores.clear();
         self.tickets.clear();
         self.awaited.clear();
