@@ -1,6 +1,12 @@
 //! What the actors cost beside fold and scoring: trivial events through feed, registry, users and back to the watermark, on
 //! the log in memory. `cargo bench --bench actors [-- EVENTS USERS]`; prints one line of JSON.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a bench fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -2,7 +2,13 @@
 //!
 //! `cargo bench --bench store -- [events] [directory]`; 5,000,000 events in batches of 1,024 over 100,000 streams.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a measurement fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a measurement fails by panicking"
+)]
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -117,7 +117,7 @@ impl Log {
                     as_of: at(step.day),
                     by: ACTORS[usize::from(step.b % 4)].to_owned(),
                     note: (step.b > 200).then(|| "a note".to_owned()),
-                    snooze_until: (step.b % 5 > 0).then(|| at(step.day + 4)),
+                    snooze_until: (!step.b.is_multiple_of(5)).then(|| at(step.day + 4)),
                 };
                 self.fact(IntentEvent::AlertStatusChanged(fact), step.user);
             }
@@ -127,8 +127,8 @@ impl Log {
                     user_id,
                     model_type,
                     outcome: OUTCOMES[usize::from(step.b % 3)],
-                    converted: (step.b % 4 > 0).then_some(step.b % 4 > 1),
-                    conversion_value: (step.b % 2 > 0).then_some(f64::from(step.b) / 4.0),
+                    converted: (!step.b.is_multiple_of(4)).then_some(step.b % 4 > 1),
+                    conversion_value: (!step.b.is_multiple_of(2)).then_some(f64::from(step.b) / 4.0),
                     occurred_at: at(step.day),
                     at: at(step.day + 1),
                     by: "api".to_owned(),
@@ -165,7 +165,7 @@ impl Log {
                 };
                 self.fact(IntentEvent::ScoringFailed(fact), step.user);
             }
-            (12, _) if step.a % 3 > 0 => {
+            (12, _) if !step.a.is_multiple_of(3) => {
                 let fact =
                     EventParked { user_id: user, cause, attempts: 5, reason: "bad".into(), at: at(step.day) };
                 self.fact(IntentEvent::EventParked(fact), step.user);
@@ -185,7 +185,7 @@ impl Log {
             id: "c".to_owned(),
             user_id,
             model_type,
-            converted: step.b % 3 > 0,
+            converted: !step.b.is_multiple_of(3),
             conversion_value: None,
             occurred_at: at(step.day),
         };

@@ -63,13 +63,13 @@ fn facts(number: u64) -> Vec<Recorded> {
         cause,
     };
     let mut facts = vec![recorded(number * 2, &user, "AlertScored", id, serde_json::to_vec(&alert).unwrap())];
-    if number % 2 == 0 || number % 100 == 1 {
+    if number.is_multiple_of(2) || number % 100 == 1 {
         let moved = AlertStatusChanged {
             alert_id: AlertId(id),
             user_id: user.clone(),
             model_type: alert.model_type,
             from: Status::Pending,
-            status: if number % 2 == 0 { Status::Acknowledged } else { Status::Snoozed },
+            status: if number.is_multiple_of(2) { Status::Acknowledged } else { Status::Snoozed },
             at: scored_at,
             as_of: scored_at,
             by: "api".to_owned(),

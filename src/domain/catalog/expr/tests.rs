@@ -2,6 +2,11 @@
 //!
 //! Law: the interpreter is told of an unknown slot by not declaring the variable, and runs plain CEL: what our expressions
 //! have beyond it is first written out in it ([`plain`]).
+#![allow(
+    clippy::float_cmp,
+    clippy::wildcard_enum_match_arm,
+    reason = "compared bit for bit on purpose; generated trees"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
