@@ -154,7 +154,8 @@ fn compress(snapshot: &[u8]) -> io::Result<Vec<u8>> {
 
 fn decompress(packed: &[u8]) -> Option<Vec<u8>> {
     // As large as the frame says it is, not as large as it may be.
-    let size = zstd::bulk::Decompressor::upper_bound(packed).filter(|size| *size <= SNAPSHOT_BYTES_MAX)?;
+    let size = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten()?;
+    let size = usize::try_from(size).ok().filter(|size| *size <= SNAPSHOT_BYTES_MAX)?;
     zstd::bulk::decompress(packed, size).ok()
 }
 

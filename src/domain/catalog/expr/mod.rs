@@ -15,6 +15,8 @@
 
 mod build;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod tests;
 
 pub(super) use build::{Parsed, Scope, Type};
