@@ -15,8 +15,14 @@
 
 mod build;
 #[cfg(test)]
-mod refusals;
+#[expect(
+    clippy::float_cmp,
+    clippy::wildcard_enum_match_arm,
+    reason = "exact equality and a part of CEL are the point"
+)]
+mod interpreted;
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "exact equality is the point")]
 mod tests;
 
 pub(super) use build::{Parsed, Scope, Type};
