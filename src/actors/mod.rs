@@ -28,6 +28,7 @@ mod root;
 mod rules;
 mod scorer;
 mod sweeper;
+mod tally;
 mod user;
 
 pub use self::core::{Core, Entity};

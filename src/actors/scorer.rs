@@ -214,6 +214,10 @@ impl ScorerActor {
         lane.scorer = scorer;
         crate::metrics::stage_duration("score", call.since.elapsed());
         crate::metrics::stage_events("score", answers.len() as u64);
+        let failed = answers.iter().filter(|answer| answer.is_err()).count();
+        if failed > 0 {
+            crate::metrics::stage_errors("score", "unscored", failed as u64);
+        }
         let mut answers = answers.into_iter();
         for (user, ticket, rows) in call.jobs {
             user.scored(ticket, answers.by_ref().take(rows).collect());

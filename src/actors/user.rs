@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::core::{Core, Entity};
 use super::flow::{Report, Reports};
 use super::options::Options;
-use super::{appender, recovery, scorer};
+use super::{appender, recovery, scorer, tally};
 use crate::domain::entity::{Answer, Command, Effect, Fenced, Input, Refusal, Ticket, Token};
 use crate::domain::event::{Position, Recorded, Revision};
 use crate::domain::market::Market;
@@ -263,6 +263,7 @@ impl State {
         match effect {
             Effect::Score { ticket, rows } => self.shared.scorer.score(Handle(myself.clone()), ticket, rows),
             Effect::Append { ticket, expected, facts } => {
+                tally::count(&facts);
                 let events = facts.iter().map(|fact| self.shared.core.encode(fact)).collect();
                 let stream = crate::domain::id::stream::intent(&self.start.user);
                 let append = crate::store::Append { stream, expected, events };

@@ -31,6 +31,7 @@ mod health;
 mod openapi;
 mod options;
 mod outcomes;
+mod parked;
 mod problem;
 mod query;
 mod routes;

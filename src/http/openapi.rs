@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::routes::{Call, with_type};
-use super::{alerts, events, health, outcomes, signals, stats, stream, users};
+use super::{alerts, events, health, outcomes, parked, signals, stats, stream, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -39,6 +39,8 @@ use super::{alerts, events, health, outcomes, signals, stats, stream, users};
         users::score_many,
         users::get,
         signals::list,
+        parked::list,
+        parked::replay,
         get,
         health::alive,
         health::ready,

@@ -22,7 +22,7 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::query::{Query, decode};
-use super::{App, alerts, body, events, health, openapi, outcomes, signals, stats, stream, users};
+use super::{App, alerts, body, events, health, openapi, outcomes, parked, signals, stats, stream, users};
 use crate::domain::id::UserId;
 use crate::metrics;
 use crate::store::BoxFuture;
@@ -83,6 +83,8 @@ routes! {
     GET "/api/v1/users/{userId}" => users::get,
     GET "/api/v1/signals/{userId}" => signals::list,
     GET "/api/v1/stream/alerts" => stream::alerts,
+    GET "/api/v1/parked" => parked::list,
+    POST "/api/v1/parked/{userId}/{revision}/replay" => parked::replay,
     GET "/api/v1/openapi.json" => openapi::get,
     GET "/healthz" => health::alive,
     GET "/readyz" => health::ready,

@@ -29,12 +29,20 @@ fn signals_wait_for_models_and_are_scored_once_there_are() {
         assert!(score["calibratedScore"].is_null() && score["confidence"].is_null(), "{score}");
     }
     let problem = daemon.client.get("/readyz").expect(503);
-    let components: Vec<&str> =
-        problem["reasons"].as_array().unwrap().iter().map(|reason| reason["component"].as_str().unwrap()).collect();
+    let components: Vec<&str> = problem["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reason| reason["component"].as_str().unwrap())
+        .collect();
     assert_eq!(components, ["models"; 4], "only models are missing: {problem}");
     assert_eq!(daemon.client.get("/healthz").status, 200);
     let done = daemon.client.post("alerts/process-signals", &serde_json::json!({ "limit": 3 })).expect(200);
-    assert_eq!((&done["users"], &done["scored"], &done["failed"]), (&3.into(), &0.into(), &3.into()), "{done}");
+    assert_eq!(
+        (&done["users"], &done["scored"], &done["failed"]),
+        (&3.into(), &0.into(), &3.into()),
+        "{done}"
+    );
     assert!(items(&daemon.client.get("alerts").expect(200)).is_empty());
     daemon.stop();
 
@@ -42,7 +50,8 @@ fn signals_wait_for_models_and_are_scored_once_there_are() {
     let daemon = place.daemon();
     let (mut alerts, mut users) = (0, 0);
     for _ in 0..100 {
-        let done = daemon.client.post("alerts/process-signals", &serde_json::json!({ "limit": 200 })).expect(200);
+        let done =
+            daemon.client.post("alerts/process-signals", &serde_json::json!({ "limit": 200 })).expect(200);
         assert_eq!(done["failed"], 0, "{done}");
         alerts += done["alertsCreated"].as_u64().unwrap();
         users += done["users"].as_u64().unwrap();

@@ -70,7 +70,8 @@ fn events(client: &Client) {
     let done = client.send("POST", "events", "application/cloudevents+json", one.as_bytes()).expect(202);
     assert_eq!(done["accepted"], 1);
     let batch = json!([cloud("f"), cloud("g")]).to_string();
-    let done = client.send("POST", "events", "application/cloudevents-batch+json", batch.as_bytes()).expect(202);
+    let done =
+        client.send("POST", "events", "application/cloudevents-batch+json", batch.as_bytes()).expect(202);
     assert_eq!((&done["accepted"], &done["duplicates"]), (&json!(1), &json!(1)));
     let user = until("the events to be folded", || {
         let answer = client.get("users/http-1");
@@ -133,7 +134,11 @@ fn lists(client: &Client) {
     agree(&format!("q={user}"), &of_user);
     let feature = all[0]["topFeatures"][0]["name"].as_str().unwrap();
     let names = |alert: &Value| {
-        alert["topFeatures"].as_array().unwrap().iter().any(|top| top["name"].as_str().unwrap().contains(feature))
+        alert["topFeatures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|top| top["name"].as_str().unwrap().contains(feature))
     };
     agree(&format!("q={feature}"), &names);
     let found = client.get(&format!("alerts/user/{user}")).expect(200);
@@ -142,7 +147,9 @@ fn lists(client: &Client) {
     assert!(client.all("alerts?limit=500&outcome=TRUE_POSITIVE").is_empty());
     let scores = client.all("alerts?limit=9&sort=-calibratedScore");
     assert!(scores.is_sorted_by(|a, b| a["calibratedScore"].as_f64() >= b["calibratedScore"].as_f64()));
-    let rank = |alert: &Value| ["CRITICAL", "HIGH", "MEDIUM", "LOW"].iter().position(|name| alert["priority"] == *name);
+    let rank = |alert: &Value| {
+        ["CRITICAL", "HIGH", "MEDIUM", "LOW"].iter().position(|name| alert["priority"] == *name)
+    };
     assert!(client.all("alerts?limit=9&sort=-priority").is_sorted_by_key(rank));
     let bad = "alerts?limit=0&sort=size&status=OPEN&modelType=RENT&minConfidence=2&from=monday&cursor=zz&colour=red";
     let faults = client.get(bad).faults();
@@ -162,7 +169,12 @@ fn detail(client: &Client, listed: &Value) {
     assert_eq!(alert["history"][0]["eventType"], "AlertScored");
     assert_eq!(alert["history"][0]["eventId"], id, "an alert's id is its first event's");
     let logit: f64 = alert["bias"].as_f64().unwrap()
-        + alert["features"].as_array().unwrap().iter().map(|each| each["contribution"].as_f64().unwrap()).sum::<f64>();
+        + alert["features"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|each| each["contribution"].as_f64().unwrap())
+            .sum::<f64>();
     let confidence = 1.0 / (1.0 + (-logit).exp());
     assert!((confidence - alert["confidence"].as_f64().unwrap()).abs() < 1e-4, "{confidence} {alert}");
     assert!(alert["calibratedScore"].as_f64() >= alert["threshold"].as_f64());
@@ -191,12 +203,16 @@ fn life(client: &Client, alert: &Value) {
     shows("IN_PROGRESS");
     let history = client.get(&path).expect(200)["history"].clone();
     let history = history.as_array().unwrap();
-    let noted = history.iter().find(|entry| entry["data"]["note"] == "mine").expect("the note in the history");
+    let noted =
+        history.iter().find(|entry| entry["data"]["note"] == "mine").expect("the note in the history");
     assert_eq!((&noted["eventType"], &noted["by"]), (&json!("AlertStatusChanged"), &json!("api")));
     let snoozed = items(&client.get("alerts?status=PENDING&limit=2").expect(200))[0]["id"].clone();
     let until = json!({ "status": "SNOOZED", "snoozeUntil": "2027-01-01T00:00:00Z" });
     let moved = client.patch(&format!("alerts/{}/status", snoozed.as_str().unwrap()), &until).expect(200);
-    assert_eq!((&moved["status"], &moved["snoozedUntil"]), (&json!("SNOOZED"), &json!("2027-01-01T00:00:00.000Z")));
+    assert_eq!(
+        (&moved["status"], &moved["snoozedUntil"]),
+        (&json!("SNOOZED"), &json!("2027-01-01T00:00:00.000Z"))
+    );
     assert_eq!(items(&client.get("alerts?status=SNOOZED").expect(200)).len(), 1);
 }
 
@@ -213,7 +229,11 @@ fn outcomes(client: &Client, alert: &Value) {
     let after = client.get(&path).expect(200);
     assert_eq!((&after["outcome"], &after["conversionValue"]), (&json!("TRUE_POSITIVE"), &json!(12_500.5)));
     let recorded = after["history"].as_array().unwrap().iter();
-    assert_eq!(recorded.filter(|entry| entry["eventType"] == "AlertOutcomeRecorded").count(), 2, "both are kept");
+    assert_eq!(
+        recorded.filter(|entry| entry["eventType"] == "AlertOutcomeRecorded").count(),
+        2,
+        "both are kept"
+    );
     assert_eq!(items(&client.get("alerts?outcome=TRUE_POSITIVE").expect(200)).len(), 1);
     client.post(&outcome, &json!({ "outcome": "FALSE_POSITIVE", "converted": true })).expect(422);
     assert!(!client.post(&outcome, &json!({ "outcome": "MAYBE" })).faults().is_empty());
@@ -240,14 +260,16 @@ fn scores(client: &Client, alert: &Value) {
     let own = scores.iter().find(|score| score["modelType"] == alert["modelType"]).unwrap();
     assert_eq!(own["alertId"], alert["id"], "the open alert of the model");
     let shown = client.get(&format!("users/{}", user.as_str().unwrap())).expect(200);
-    let shown = shown["scores"].as_array().unwrap().iter().find(|score| score["modelType"] == own["modelType"]);
+    let shown =
+        shown["scores"].as_array().unwrap().iter().find(|score| score["modelType"] == own["modelType"]);
     assert_eq!(shown.unwrap()["calibratedScore"], own["calibratedScore"], "visible to the next GET");
     let one = client.post("alerts/score-user", &json!({ "userId": user, "modelTypes": ["BUY"] })).expect(200);
     assert_eq!(one["scores"].as_array().unwrap().len(), 1);
     let bad = json!({ "userId": user, "modelTypes": ["BUY", "RENT"] });
     assert_eq!(client.post("alerts/score-user", &bad).faults(), ["modelTypes[1]"]);
     client.post("alerts/score-user", &json!({ "userId": "nobody" })).expect(404);
-    let many = client.post("alerts/score-users", &json!({ "userIds": ["http-1", user, "http-1"] })).expect(200);
+    let many =
+        client.post("alerts/score-users", &json!({ "userIds": ["http-1", user, "http-1"] })).expect(200);
     let users: Vec<&Value> = items(&many).iter().map(|scores| &scores["userId"]).collect();
     assert_eq!(users, [&json!("http-1"), &user]);
     assert_eq!(client.post("alerts/score-users", &json!({ "userIds": [] })).faults(), ["userIds"]);
@@ -270,15 +292,25 @@ fn users(client: &Client, alert: &Value) {
     let detail = client.get(&format!("alerts/{}", alert["id"].as_str().unwrap())).expect(200);
     let then = client.get(&format!("users/{name}?asOf={}", alert["scoredAt"].as_str().unwrap())).expect(200);
     assert!(then["revision"].as_u64() < user["revision"].as_u64());
-    for feature in detail["features"].as_array().unwrap().iter().filter(|feature| feature["value"].is_number()) {
-        let stood = then["features"].as_array().unwrap().iter().find(|stood| stood["name"] == feature["name"]).unwrap();
-        let (stood, seen) = (stood["value"].as_f64().unwrap() as f32, feature["value"].as_f64().unwrap() as f32);
+    for feature in
+        detail["features"].as_array().unwrap().iter().filter(|feature| feature["value"].is_number())
+    {
+        let stood = then["features"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|stood| stood["name"] == feature["name"])
+            .unwrap();
+        let (stood, seen) =
+            (stood["value"].as_f64().unwrap() as f32, feature["value"].as_f64().unwrap() as f32);
         assert!((stood - seen).abs() <= seen.abs() * 1e-6, "{feature}: as it stood then {stood}");
     }
     let signals = client.all(&format!("signals/{name}?limit=1"));
     let times: Vec<&str> = signals.iter().map(|signal| signal["detectedAt"].as_str().unwrap()).collect();
     assert!(!signals.is_empty() && times.is_sorted_by(|a, b| a >= b));
-    assert!(signals.iter().all(|signal| signal["rule"].is_string() && signal["cause"]["eventId"].is_string()));
+    assert!(
+        signals.iter().all(|signal| signal["rule"].is_string() && signal["cause"]["eventId"].is_string())
+    );
     client.get("users/nobody").expect(404);
     assert_eq!(client.get(&format!("users/{name}?asOf=then")).faults(), ["asOf"]);
     assert!(items(&client.get("signals/nobody").expect(200)).is_empty());
@@ -320,7 +352,10 @@ fn stats(client: &Client) {
     }
     let days = stats["byDay"].as_array().unwrap().iter().map(|day| day["alerts"].as_u64().unwrap());
     assert_eq!(days.sum::<u64>(), all.len() as u64);
-    assert_eq!((&stats["conversions"]["converted"], &stats["conversions"]["value"]), (&json!(1), &json!(12_500.5)));
+    assert_eq!(
+        (&stats["conversions"]["converted"], &stats["conversions"]["value"]),
+        (&json!(1), &json!(12_500.5))
+    );
     assert!(stats["response"]["p50Seconds"].is_number() && stats["backlog"]["open"].as_u64() > Some(0));
     assert!(stats["alertRate"]["users"].as_u64() >= Some(590));
     let part = client.get("alerts/stats?from=2026-03-01T00:00:00Z&to=2026-05-01T00:00:00Z").expect(200);

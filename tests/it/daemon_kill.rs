@@ -20,7 +20,14 @@ type Bare = (String, u64, String, String, String, String);
 fn bare(event: Recorded) -> Bare {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (data, metadata) = (text(&event.data), text(&event.metadata));
-    (event.stream.to_string(), event.revision, event.id.to_string(), event.event_type.to_string(), data, metadata)
+    (
+        event.stream.to_string(),
+        event.revision,
+        event.id.to_string(),
+        event.event_type.to_string(),
+        data,
+        metadata,
+    )
 }
 
 /// What a place holds in the end.
@@ -120,7 +127,8 @@ fn a_real_import_killed_five_times_decides_the_same() {
         place.set("INTENTD_PIPELINE__RESCORE_FIRST", "1h");
         place
     };
-    let end = check(place, models.is_some(), &["import", "--map", "userId=user,occurredAt=time", LOANS], 262_200);
+    let end =
+        check(place, models.is_some(), &["import", "--map", "userId=user,occurredAt=time", LOANS], 262_200);
     println!("{} facts, {} alerts", end.facts.len(), end.alerts.len());
     assert!(end.count("SignalDetected") > 5_000, "{} signals", end.count("SignalDetected"));
     assert!(models.is_none() || end.alerts.len() > 100, "{} alerts", end.alerts.len());

@@ -155,7 +155,9 @@ impl Client {
                     kind.clone_into(&mut event.kind);
                 } else if let Some(text) = line.strip_prefix("data:") {
                     event.alert = serde_json::from_str(text).unwrap();
-                } else if line.is_empty() && !event.id.is_empty() && sender.send(std::mem::take(&mut event)).is_err()
+                } else if line.is_empty()
+                    && !event.id.is_empty()
+                    && sender.send(std::mem::take(&mut event)).is_err()
                 {
                     return;
                 }

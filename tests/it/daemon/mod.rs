@@ -106,11 +106,8 @@ impl Place {
     /// Runs a command that has to succeed; answers what it said.
     pub fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
-        let said = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "intentd {arguments:?} ended with {}:\n{said}", output.status);
         said
     }
@@ -147,7 +144,9 @@ impl Place {
 
     /// Starts the daemon and waits until it lacks nothing but models.
     pub fn daemon_without_models(&self) -> Daemon {
-        self.daemon_when(|answer| answer.lacking().is_some_and(|lacking| lacking.iter().all(|part| part == "models")))
+        self.daemon_when(|answer| {
+            answer.lacking().is_some_and(|lacking| lacking.iter().all(|part| part == "models"))
+        })
     }
 
     /// Every event of the streams with a prefix, from the store itself; no command may run meanwhile.
