@@ -39,6 +39,12 @@ async fn one_many_and_lines_are_taken_and_ids_count_once() {
     assert_eq!(send(&api, "application/x-ndjson; charset=UTF-8", &lines).await.ok(202), done);
     let none = api.send("POST", PATH, &[], event("e").as_bytes()).await;
     assert_eq!(none.ok(202)["accepted"], 1, "no Content-Type is JSON");
+    let calls = api.world.calls.lock().unwrap().clone();
+    assert_eq!(
+        calls,
+        ["ingest 1", "ingest 1", "ingest 2", "ingest 2", "ingest 1"],
+        "ids are unique in a batch"
+    );
     let log = api.world.log.lock().unwrap();
     assert_eq!(log[0].stream, "user-u1");
     assert_eq!(log[0].event.data, event("a").as_bytes(), "the sender's bytes are kept");
@@ -162,5 +168,9 @@ async fn bodies_share_a_bounded_memory() {
     let api = Api::with(Options { bodies_mib_max: 1, events_body_max: 4 << 20, ..Options::default() });
     let blank = " ".repeat(1 << 20) + &event("a");
     assert_eq!(api.post(PATH, &blank).await.problem(503), "unavailable");
-    assert_eq!(api.post(PATH, &event("a")).await.ok(202)["accepted"], 1, "the share came back");
+    let fits = " ".repeat(700 << 10);
+    for id in ["a", "b", "c"] {
+        let reply = api.post(PATH, &format!("{fits}{}", event(id))).await;
+        assert_eq!(reply.ok(202)["accepted"], 1, "the share came back");
+    }
 }
