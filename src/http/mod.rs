@@ -1,7 +1,7 @@
 //! The HTTP API of CONTRACT.md over the ports: bytes in, ports asked, bytes out. Only this folder knows warp.
 //!
 //! Law: an answer never holds more than its bounds allow (bodies, batches, times, connections, streams), and every answer
-//! that is not a success is `application/problem+json` made in [`problem`].
+//! that is not a success is `application/problem+json` made in `problem`.
 //!
 //! ```text
 //! server (sockets, time limits) → routes (path, method) → one file per resource → Commands / Views / Check

@@ -94,7 +94,9 @@ async fn bad_bodies_are_refused_everywhere() {
         ..Options::default()
     });
     let json = ("content-type", "application/json");
-    for route in ROUTES.iter().filter(|route| route.method != "GET") {
+    // A replay takes no body.
+    let takes_body = |route: &&Route| route.method != "GET" && !route.template.ends_with("/replay");
+    for route in ROUTES.iter().filter(takes_body) {
         let (method, path) = (route.method.as_str(), path(route.template));
         for broken in ["{", "nonsense", "{,}", "[1, 2", "\u{1}"] {
             let reply = api.send(method, &path, &[json], broken.as_bytes()).await;
