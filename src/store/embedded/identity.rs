@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::disk::{self, Disk, corrupt, unavailable};
 use crate::store::{Error, StoreId};
@@ -20,6 +21,12 @@ const FORMAT: u32 = 1;
 struct Identity {
     format: u32,
     id: StoreId,
+    /// Of the id, so that a damaged one is not taken for another store's.
+    check: String,
+}
+
+fn check_of(id: StoreId) -> String {
+    format!("{:016x}", xxh3_64(id.0.as_bytes()))
 }
 
 /// Makes the directory if there is none, and takes its lock. The lock lives as long as the file is open.
@@ -63,6 +70,9 @@ pub(super) fn identity(disk: &dyn Disk, dir: &Path) -> Result<StoreId, Error> {
                     format!("format {} is not known to this build, which knows {FORMAT}", identity.format);
                 return Err(corrupt(&path, 0, &what));
             }
+            if identity.check != check_of(identity.id) {
+                return Err(corrupt(&path, 0, "the store's id does not match its checksum"));
+            }
             Ok(identity.id)
         }
         Err(error) if error.kind() == ErrorKind::InvalidData => {
@@ -76,7 +86,8 @@ pub(super) fn identity(disk: &dyn Disk, dir: &Path) -> Result<StoreId, Error> {
             }
             let id = StoreId(Uuid::new_v4());
             let text = format!(
-                "# Names this store. Positions and all derived files are good only with it.\nformat = {FORMAT}\nid = \"{id}\"\n"
+                "# Names this store. Positions and all derived files are good only with it.\nformat = {FORMAT}\nid = \"{id}\"\ncheck = \"{}\"\n",
+                check_of(id)
             );
             let write = || {
                 fs::create_dir_all(&log)?;
