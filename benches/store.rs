@@ -167,7 +167,7 @@ fn main() {
     println!(
         "{}",
         serde_json::json!({
-            "events": events, "event_bytes": bytes / events, "streams": STREAMS,
+            "events": events, "event_bytes": bytes.checked_div(events), "streams": STREAMS,
             "append_events_per_s": events as f64 / wall, "append_cpu_us_per_event": cpu / events as f64 * 1e6,
             "generating_us_per_event": generating / events as f64 * 1e6,
             "subscribe_events_per_s": follow_rate,

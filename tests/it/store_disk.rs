@@ -10,6 +10,7 @@ use intentd::store::embedded::{Embedded, Options};
 use intentd::store::{Append, Direction, Error, EventStore, ExpectedRevision, Filter};
 
 use super::store_contract::{append, event, small};
+use super::store_flip::scratch_root;
 
 /// A tmpfs of 8 MiB; none where mounting is not permitted.
 struct Mounted(tempfile::TempDir);
@@ -132,7 +133,7 @@ async fn a_directory_has_one_daemon() {
 
 #[tokio::test]
 async fn a_torn_tail_is_cut_and_everything_before_it_stays() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch_root();
     let (dir, copy) = (root.path().join("store"), root.path().join("copy"));
     let store = Embedded::open(&dir, &options()).unwrap();
     let mut ends = Vec::new();

@@ -22,7 +22,7 @@ fn options() -> Options {
 const WRITTEN_MAX: u64 = 64 << 10;
 
 /// A directory in memory where there is one: hundreds of stores are made, and each syncs.
-fn scratch_root() -> tempfile::TempDir {
+pub fn scratch_root() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }

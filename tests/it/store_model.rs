@@ -8,6 +8,7 @@ use intentd::store::{Append, Direction, EventStore, ExpectedRevision, Filter, Po
 use proptest::prelude::*;
 
 use super::store_contract::{append, small};
+use super::store_flip::scratch_root;
 
 const STREAMS: [&str; 4] = ["a-1", "a-2", "b-1", "b-10"];
 
@@ -162,7 +163,7 @@ proptest! {
 
     #[test]
     fn embedded_agrees_with_the_model(steps in steps()) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = scratch_root();
         let mut store = Embedded::open(dir.path(), &small()).unwrap();
         let mut model = Model::default();
         runtime().block_on(async {

@@ -109,7 +109,7 @@ async fn a_full_disk_refuses_and_recovers_by_itself() {
     let store = open(&disk, dir.path());
     one(&store, append("a", 0..5)).await.unwrap();
     // Full at every place of a block: in its head, in its body, in its tail.
-    for (nth, room) in [0, 10, 40, 300, 835].into_iter().enumerate() {
+    for (nth, room) in [0, 10, 40, 300, 795].into_iter().enumerate() {
         disk.room.store(room, Ordering::SeqCst);
         disk.limited.store(true, Ordering::SeqCst);
         let ids_now = 100 * (nth as u128 + 1)..100 * (nth as u128 + 1) + 5;

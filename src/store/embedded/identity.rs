@@ -21,12 +21,12 @@ const FORMAT: u32 = 1;
 struct Identity {
     format: u32,
     id: StoreId,
-    /// XXH3 of format and id, in hex: a flipped digit of an id is an id too.
+    /// Of the id, so that a damaged one is not taken for another store's.
     check: String,
 }
 
-fn check_of(format: u32, id: StoreId) -> String {
-    format!("{:016x}", xxh3_64(format!("{format} {id}").as_bytes()))
+fn check_of(id: StoreId) -> String {
+    format!("{:016x}", xxh3_64(id.0.as_bytes()))
 }
 
 /// Makes the directory if there is none, and takes its lock. The lock lives as long as the file is open.
@@ -70,8 +70,8 @@ pub(super) fn identity(disk: &dyn Disk, dir: &Path) -> Result<StoreId, Error> {
                     format!("format {} is not known to this build, which knows {FORMAT}", identity.format);
                 return Err(corrupt(&path, 0, &what));
             }
-            if identity.check != check_of(identity.format, identity.id) {
-                return Err(corrupt(&path, 0, "the checksum does not match the store's id"));
+            if identity.check != check_of(identity.id) {
+                return Err(corrupt(&path, 0, "the store's id does not match its checksum"));
             }
             Ok(identity.id)
         }
@@ -87,7 +87,7 @@ pub(super) fn identity(disk: &dyn Disk, dir: &Path) -> Result<StoreId, Error> {
             let id = StoreId(Uuid::new_v4());
             let text = format!(
                 "# Names this store. Positions and all derived files are good only with it.\nformat = {FORMAT}\nid = \"{id}\"\ncheck = \"{}\"\n",
-                check_of(FORMAT, id)
+                check_of(id)
             );
             let write = || {
                 fs::create_dir_all(&log)?;

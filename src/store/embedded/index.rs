@@ -170,6 +170,10 @@ impl Index {
         loop {
             let Some(table) = state.tables.leaving.clone() else {
                 if state.stopping {
+                    drop(state);
+                    if let Err(error) = self.with_rows(Rows::settle) {
+                        tracing::warn!(error = %crate::error::Chain(&error), "the next start takes longer");
+                    }
                     return;
                 }
                 state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);

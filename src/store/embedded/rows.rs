@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, UserKey, UserValue};
@@ -20,6 +21,12 @@ use crate::store::{Error, StoreId};
 
 /// More stretches than this are made one when the index is opened.
 const STRETCHES_MAX: usize = 256;
+
+/// So much may have to be read again from fjall's journal at a start after a crash, at some 20 MiB/s.
+const MEMTABLE_BYTES: u64 = 24 << 20;
+
+/// A close waits no longer for the index; what is not settled then costs time at the next start and nothing else.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 /// The index's tables.
 pub(super) struct Rows {
@@ -123,7 +130,7 @@ impl Rows {
             .open()?;
         let options =
             || KeyspaceCreateOptions::default().data_block_compression_policy(CompressionPolicy::disabled());
-        let streams = database.keyspace("streams", options)?;
+        let streams = database.keyspace("streams", || options().max_memtable_size(MEMTABLE_BYTES))?;
         let covered = database.keyspace("covered", options)?;
         let meta = database.keyspace("store", options)?;
         match meta.get("id")? {
@@ -180,6 +187,24 @@ impl Rows {
         }
         self.cover(&mut batch, table.from, Covered { to: table.to, chain: table.chain });
         batch.commit().map_err(|error| failed(&self.path, "write", &error))
+    }
+
+    /// Leaves nothing in fjall's journal, so that the next start has nothing to read again. Gives up after a while: on a
+    /// full disk fjall would try for ever.
+    pub(super) fn settle(&self) -> Result<(), Error> {
+        let keyspaces = [&self.streams, &self.covered];
+        for keyspace in keyspaces {
+            keyspace.rotate_memtable().map_err(|error| failed(&self.path, "write", &error))?;
+        }
+        let begun = Instant::now();
+        while keyspaces.iter().any(|keyspace| keyspace.sealed_memtable_count() > 0) {
+            if begun.elapsed() > SETTLE_MAX {
+                let late = io::Error::from(ErrorKind::TimedOut);
+                return Err(failed(&self.path, "settle", &fjall::Error::Io(late)));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     /// Whether the stream has rows: cheap when it has not.
