@@ -39,6 +39,9 @@ models: ort              ## Train the shipped models again from a simulated log.
 	$(CARGO) build --release --locked --bin intentd
 	bash models/train/make.sh
 
+real: ort                ## The real loan log, end to end: import, train, score, measure (needs ../shared/data/bpi2012-loan).
+	bash tests/real/bpi2012/run.sh
+
 ort: $(ORT)
 $(ORT): models/fetch_onnxruntime.py
 	python3 models/fetch_onnxruntime.py --into .ort

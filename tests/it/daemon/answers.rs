@@ -2,7 +2,8 @@
 //!
 //! Law: every answer that is not a success has to be a whole problem of RFC 9457; this checks it at each call.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -111,6 +112,16 @@ impl Client {
     pub fn send(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
         let request = self.request(method, path).header("content-type", kind).body(body.to_vec()).unwrap();
         Answer::of(self.agent.run(request).unwrap())
+    }
+
+    /// The status that a `POST` has which says how long its body will be and sends none of it.
+    pub fn announced(&self, path: &str, length: usize) -> u16 {
+        let mut tcp = TcpStream::connect(self.base.trim_start_matches("http://")).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        write!(tcp, "POST /api/v1/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").unwrap();
+        let mut status = [0; 12];
+        tcp.read_exact(&mut status).unwrap();
+        std::str::from_utf8(&status[9..]).unwrap().parse().unwrap()
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use intentd::domain::event::Position;
 use intentd::domain::time::Timestamp;
 use intentd::scoring::library;
 use intentd::simulate;
@@ -54,6 +55,24 @@ pub fn simulated(into: &Path, seed: u64, users: u32, days: u32) -> u64 {
     let until: Timestamp = "2026-07-01T00:00:00Z".parse().unwrap();
     let options = simulate::Options { seed, users, days, until, events_per_user: 40.0, events_max: None };
     simulate::write(&options, File::create(into).unwrap()).unwrap().events
+}
+
+/// Every event of the streams with a prefix in a data directory that nobody has open.
+pub fn events_in(data_dir: &Path, prefix: &str) -> Vec<Recorded> {
+    let store = Embedded::open(&data_dir.join("store"), &Options::default()).unwrap();
+    let filter = Filter::streams(&[prefix]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (mut found, mut from) = (Vec::new(), None);
+        loop {
+            let page = store.read_all(from, Direction::Forwards, &filter, 4_096).await.unwrap();
+            found.extend(page.events);
+            match page.next {
+                Some(next) => from = Some(Position(next)),
+                None => return found,
+            }
+        }
+    })
 }
 
 /// A data directory of its own and the settings that its commands run with.
@@ -151,20 +170,7 @@ impl Place {
 
     /// Every event of the streams with a prefix, from the store itself; no command may run meanwhile.
     pub fn events(&self, prefix: &str) -> Vec<Recorded> {
-        let store = Embedded::open(&self.data_dir().join("store"), &Options::default()).unwrap();
-        let filter = Filter::streams(&[prefix]);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (mut found, mut from) = (Vec::new(), None);
-            loop {
-                let page = store.read_all(from, Direction::Forwards, &filter, 4_096).await.unwrap();
-                found.extend(page.events);
-                match page.next {
-                    Some(next) => from = Some(intentd::domain::event::Position(next)),
-                    None => return found,
-                }
-            }
-        })
+        events_in(&self.data_dir(), prefix)
     }
 
     /// Bytes of the log's segments now.
