@@ -30,7 +30,9 @@ fn contract() {
         assert_eq!(done.expect(202)["accepted"], chunk.len());
     }
     let wanted = imported(&log);
-    until("the alerts that an import of the same log has", || (client.all("alerts?limit=500") == wanted).then_some(()));
+    until("the alerts that an import of the same log has", || {
+        (client.all("alerts?limit=500") == wanted).then_some(())
+    });
     assert_eq!(client.get("/readyz").status, 200);
     lists(client);
     let alert = &items(&client.get("alerts?status=PENDING&limit=1").expect(200))[0].clone();

@@ -22,12 +22,20 @@ const AUC_MIN: f64 = 0.60;
 
 /// The chance that a positive scores higher than a negative; ties count half.
 fn auc(scored: &[(f32, bool)]) -> f64 {
-    let of = |wanted: bool| scored.iter().filter(move |(_, positive)| *positive == wanted).map(|(score, _)| *score);
+    let of = |wanted: bool| {
+        scored.iter().filter(move |(_, positive)| *positive == wanted).map(|(score, _)| *score)
+    };
     let (mut won, mut pairs) = (0.0, 0.0);
     for positive in of(true) {
         for negative in of(false) {
             pairs += 1.0;
-            won += if positive > negative { 1.0 } else if positive < negative { 0.0 } else { 0.5 };
+            won += if positive > negative {
+                1.0
+            } else if positive < negative {
+                0.0
+            } else {
+                0.5
+            };
         }
     }
     won / pairs
@@ -58,7 +66,10 @@ fn later_submissions_are_ranked_seven_days_after_they_came_in() {
     let mut submitted: HashMap<String, Timestamp> = HashMap::new();
     for event in events_in(data, "user-").into_iter().filter(|event| event.event_type == "A_SUBMITTED") {
         let body: Value = serde_json::from_slice(&event.data).unwrap();
-        submitted.insert(body["userId"].as_str().unwrap().to_owned(), body["occurredAt"].as_str().unwrap().parse().unwrap());
+        submitted.insert(
+            body["userId"].as_str().unwrap().to_owned(),
+            body["occurredAt"].as_str().unwrap().parse().unwrap(),
+        );
     }
     let [from, to] = TESTED.map(|time| time.parse::<Timestamp>().unwrap());
     let (activated, mut scored, mut alerts) = (activated(), Vec::new(), 0);
@@ -82,7 +93,9 @@ fn later_submissions_are_ranked_seven_days_after_they_came_in() {
     let (count, base) = (scored.len(), positives as f64 / scored.len() as f64);
     let right = alerted.intersection(&activated).count();
     println!("model versions: {versions:?}");
-    println!("scored at 7 days, submissions 2012-01-01..02-09: {count}, activated {positives} (base {base:.3})");
+    println!(
+        "scored at 7 days, submissions 2012-01-01..02-09: {count}, activated {positives} (base {base:.3})"
+    );
     println!("AUC {:.4} (yardstick 0.70)", auc(&scored));
     println!("AlertScored: {alerts} of {} applications, {right} of these activated", alerted.len());
     assert!(count > 1_000 && positives > 300, "{count} scores, {positives} activated");

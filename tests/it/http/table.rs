@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use intentd::http::{Options, ROUTES, document};
+use intentd::http::{Options, ROUTES, Route, document};
 use serde_json::Value;
 
 use super::Api;
