@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hashbrown::{HashMap, HashSet};
 use tokio::sync::{Semaphore, broadcast, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -27,7 +26,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Chain;
 use crate::metrics;
 use crate::projection::AlertChange;
-use crate::store::{self, Append, BoxFuture, Direction, ExpectedRevision};
+use crate::store::{self, Append, BoxFuture, Direction};
 
 /// The running daemon. Clones are the same one.
 #[derive(Clone)]
@@ -140,6 +139,18 @@ impl Inner {
         }
     }
 
+    /// Refuses users of whom the log holds nothing: a mistyped id must not make a user.
+    async fn known(&self, users: &[UserId]) -> Result<(), Error> {
+        for user in users {
+            let name = stream::user(user);
+            let page = self.parts.store.read_stream(&name, None, Direction::Forwards, 1).await;
+            if !page.map_err(|error| from_store(&error))?.exists {
+                return Err(Error::NotFound { what: format!("user {user}") });
+            }
+        }
+        Ok(())
+    }
+
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<store::Appended>, Error> {
         let answers = self.parts.store.append(batch).await.map_err(|error| from_store(&error))?;
         answers
@@ -199,7 +210,7 @@ impl Inner {
             return Err(unavailable("too many appends are under way; try again in a second"));
         };
         let began = Instant::now();
-        let (batch, repeated) = gather(events);
+        let (batch, repeated) = super::gather::gather(events);
         let count: u64 = batch.iter().map(|append| append.events.len() as u64).sum();
         let mut done = Ingested { accepted: 0, duplicates: repeated, position: Position::default() };
         for appended in self.append(batch).await? {
@@ -263,30 +274,6 @@ impl Inner {
     }
 }
 
-/// One append for each stream; an id that stands twice in the request counts as a duplicate.
-fn gather(events: Vec<Ingest>) -> (Vec<Append>, u64) {
-    let mut batch: Vec<Append> = Vec::new();
-    let mut at: HashMap<String, usize> = HashMap::new();
-    let mut seen = HashSet::with_capacity(events.len());
-    let mut repeated = 0;
-    for Ingest { stream, event } in events {
-        let place = *at.entry_ref(stream.as_str()).or_insert_with(|| {
-            batch.push(Append {
-                stream: stream.clone(),
-                expected: ExpectedRevision::Any,
-                events: Vec::new(),
-            });
-            batch.len() - 1
-        });
-        if !seen.insert((place, event.id)) {
-            repeated += 1;
-        } else if let Some(append) = batch.get_mut(place) {
-            append.events.push(event);
-        }
-    }
-    (batch, repeated)
-}
-
 impl Commands for Daemon {
     fn ingest(&self, events: Vec<Ingest>) -> BoxFuture<'_, Result<Ingested, Error>> {
         Box::pin(self.0.within("the append", self.0.ingest(events)))
@@ -298,6 +285,7 @@ impl Commands for Daemon {
         model_types: Vec<String>,
     ) -> BoxFuture<'_, Result<Vec<UserScores>, Error>> {
         Box::pin(self.0.within("the scores", async move {
+            self.0.known(&users).await?;
             let now = self.0.now();
             let requests =
                 users.into_iter().map(|user| Request::asked(user, model_types.clone(), now)).collect();

@@ -18,6 +18,7 @@ mod core;
 mod daemon;
 mod feed;
 mod flow;
+mod gather;
 mod history;
 mod options;
 mod projector;
