@@ -3,7 +3,6 @@
 //! One daemon and one simulated log for all: `contract` walks through the calls in an order that makes sense.
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -50,7 +49,7 @@ fn contract() {
 }
 
 /// What `intentd import` makes of a log.
-fn imported(log: &Path) -> Vec<Value> {
+fn imported(log: &std::path::Path) -> Vec<Value> {
     let place = Place::new();
     place.done(&["import", log.to_str().unwrap()]);
     let daemon = place.daemon();
