@@ -13,9 +13,10 @@ use crate::domain::roster;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Events given to users and not yet settled; the feed stops reading there. 65,536: enough to fill batches of every
-    /// stage at 225,000 events/s for a quarter of a second, at most some 40 MB.
+    /// Events given to users and not yet settled; the feed stops there. 262,144: a second of full load, some 80 MB.
     pub in_flight_max: usize,
+    /// Events of one batch from the feed, while users are busy. 131,072: two batches in flight, so that neither side waits.
+    pub feed_batch_max: usize,
     /// Events between the checkpoint and the newest one read: what a restart repeats. 1,048,576: a user that waits out a
     /// failure holds the checkpoint, not the others; some 5 s to repeat, 40 MB to remember.
     pub span_max: usize,
@@ -91,7 +92,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            in_flight_max: 65_536,
+            in_flight_max: 262_144,
+            feed_batch_max: 131_072,
             span_max: 1 << 20,
             resident_max: 100_000,
             idle_after: Duration::from_secs(15 * 60),
@@ -126,6 +128,7 @@ impl Options {
     pub fn check(&self) -> Vec<String> {
         let counts = [
             ("in_flight_max", self.in_flight_max),
+            ("feed_batch_max", self.feed_batch_max),
             ("resident_max", self.resident_max),
             ("commands_waiting_max", self.commands_waiting_max),
             ("page_max", self.page_max),
