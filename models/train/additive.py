@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibration import Isotonic, Platt, sigmoid
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -73,22 +75,14 @@ class Binned:
         return float(max(np.max(np.abs(self.values)), abs(self.missing)))
 
 
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-z)) without overflow."""
-    z = np.asarray(z, dtype=np.float64)
-    small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0 / (1.0 + small), small / (1.0 + small))
-
-
 @dataclass(frozen=True)
 class Additive:
-    """raw = sigmoid(bias + sum of terms); probability = sigmoid(slope * logit(raw) + intercept)."""
+    """raw = sigmoid(bias + sum of terms); probability = sigmoid(calibration of that sum)."""
 
     kind: str
     bias: np.float32
     terms: tuple
-    slope: float = 1.0
-    intercept: float = 0.0
+    calibration: Platt | Isotonic = Platt()
 
     def contributions(self, rows: np.ndarray) -> np.ndarray:
         """Per row and feature, in float64."""
@@ -105,4 +99,4 @@ class Additive:
 
     def probability(self, rows: np.ndarray) -> np.ndarray:
         """The calibrated probability."""
-        return sigmoid(self.slope * self.logit(rows) + self.intercept)
+        return sigmoid(self.calibration.logit(self.logit(rows)))

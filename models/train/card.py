@@ -5,73 +5,117 @@ Used by train.py.
 
 from additive import Additive
 
+SHAPES = {"logistic": "logistic regression, a line per feature", "boosted": "explainable boosting, a step function per feature"}
+MEASURES = [("ROC AUC", "auc", "{:.4f}"), ("average precision", "average_precision", "{:.4f}"),
+            ("Brier score", "brier", "{:.5f}"), ("log loss", "log_loss", "{:.5f}"),
+            ("expected calibration error", "calibration_error", "{:.5f}"),
+            ("lift at the top decile", "lift_top_decile", "{:.2f}")]
 
-def _percent(share: float) -> str:
+
+def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _horizon(manifest: dict) -> str:
+def horizon(manifest: dict) -> str:
     days = manifest.get("horizonDays")
     return "the horizon" if days is None else f"{days:g} days"
 
 
-def _quality(measures: dict) -> str:
-    rows = [("ROC AUC", "auc", "{:.4f}"), ("average precision", "average_precision", "{:.4f}"),
-            ("Brier score", "brier", "{:.5f}"), ("log loss", "log_loss", "{:.5f}"),
-            ("expected calibration error", "calibration_error", "{:.5f}"),
-            ("lift at the top decile", "lift_top_decile", "{:.2f}")]
-    names = list(measures)
-    text = f"| measure | {' | '.join(names)} |\n|---|{'---:|' * len(names)}\n"
-    for title, key, form in rows:
-        text += f"| {title} | {' | '.join(form.format(measures[name][key]) for name in names)} |\n"
-    return text
+def table(heads: list, rows: list) -> str:
+    """A Markdown table, numbers to the right of the first column."""
+    text = f"| {' | '.join(heads)} |\n|---|{'---:|' * (len(heads) - 1)}\n"
+    return text + "".join(f"| {' | '.join(str(cell) for cell in row)} |\n" for row in rows)
 
 
-def _reliability(table: list) -> str:
-    text = "| said | rows | mean said | happened |\n|---|---:|---:|---:|\n"
-    for row in table:
-        text += (f"| {row['bin'] / 10:.1f} to {(row['bin'] + 1) / 10:.1f} | {row['rows']} "
-                 f"| {_percent(row['mean_probability'])} | {_percent(row['positive_share'])} |\n")
-    return text
+def learned_from(manifest: dict, training: dict, features: list) -> str:
+    return (
+        f"- source: {manifest.get('source') or 'a log'}\n- rows: {manifest.get('rowsHash', 'not hashed')}\n"
+        f"- moments: {training['rows']} for training ({training['positives']} positive, base rate "
+        f"{percent(training['base_rate'])}), {training['rows_valid']} for validation, {training['rows_test']} for the test; "
+        f"counts by weight where the set says so\n"
+        f"- training from {training['from']} to {training['to']}; test until {training['test_to']}\n"
+        f"- catalogue: {manifest['catalogVersion']}\n- features: {len(features)}, from the daemon's own fold\n")
 
 
-def _strongest(model: Additive, features: list, mean_absolute, count: int = 12) -> str:
+def quality(measures: dict) -> str:
+    rows = [[title] + [form.format(found[key]) for found in measures.values()] for title, key, form in MEASURES]
+    rows.insert(0, ["base rate"] + [percent(found["base_rate"]) for found in measures.values()])
+    return table(["measure", *measures], rows)
+
+
+def calibration(model: Additive, losses: dict) -> str:
+    curve = model.calibration
+    kind = {"none": "none, so probability = raw", "platt": "Platt's line on the logit",
+            "isotonic": "isotonic, a rising curve on the logit"}[curve.kind]
+    text = f"Calibration: {kind}, fitted on the validation slice"
+    if len(losses) > 1:
+        text += "; cross-validated log loss there: " + ", ".join(f"{name} {loss:.5f}" for name, loss in losses.items())
+    return text + ".\n"
+
+
+def compared(table_of: dict, chosen: str) -> str:
+    """`table_of`: kind -> its measures on the validation slice, and on the test slice where there is one."""
+    rows = []
+    for kind, found in table_of.items():
+        test = found.get("test")
+        rows.append([f"**{kind}**" if kind == chosen else kind, f"{found['chooser']['log_loss']:.5f}",
+                     f"{found['chooser']['auc']:.4f}", f"{test['log_loss']:.5f}" if test else "", f"{test['auc']:.4f}" if test else ""])
+    return table(["model, calibrated", "log loss, validation", "AUC, validation", "log loss, test", "AUC, test"], rows)
+
+
+def alerting(alerts: dict) -> str:
+    return (
+        f"At the default threshold of {alerts['threshold']:g} on the test slice: precision {percent(alerts['precision'])}, "
+        f"recall {percent(alerts['recall'])}, alert rate {percent(alerts['alert_rate'])} of the moments; "
+        f"{alerts['users_alerted']} users would have had an alert ({percent(alerts['users_alerted_share'])} of the users with "
+        f"a moment there), and {percent(alerts['first_alert_precision'])} of these converted after the first.\n")
+
+
+def reliability(rows: list) -> str:
+    return table(["said", "rows", "mean said", "happened"], [
+        [f"{row['bin'] / 10:.1f} to {(row['bin'] + 1) / 10:.1f}", row["rows"], percent(row["mean_probability"]),
+         percent(row["positive_share"])] for row in rows])
+
+
+def lift(rows: list) -> str:
+    return table(["tenth", "happened", "lift", "found so far"], [
+        [row["tenth"], percent(row["positive_share"]), f"{row['lift']:.2f}", percent(row["found"])] for row in rows])
+
+
+def strongest(model: Additive, features: list, mean_absolute, count: int = 12) -> str:
     order = sorted(range(len(features)), key=lambda at: (-mean_absolute[at], features[at]))[:count]
-    text = "| feature | mean absolute contribution | largest possible |\n|---|---:|---:|\n"
-    for at in order:
-        text += f"| `{features[at]}` | {mean_absolute[at]:.4f} | {model.terms[at].strongest():.4f} |\n"
-    return text
+    return table(["feature", "mean absolute contribution", "largest possible"], [
+        [f"`{features[at]}`", f"{mean_absolute[at]:.4f}", f"{model.terms[at].strongest():.4f}"] for at in order])
 
 
-def write(model: Additive, name: str, version: str, manifest: dict, training: dict, measures: dict, compared: dict,
-          features: list, mean_absolute) -> str:
-    """The whole card. `measures`: split -> quality; `compared`: kind -> log loss on the validation split."""
-    shape = {"logistic": "logistic regression, a line per feature",
-             "boosted": "explainable boosting, a step function per feature"}[model.kind]
-    identity = model.slope == 1.0 and model.intercept == 0.0
-    calibration = ("none: too few positives in the validation split, so probability = raw" if identity else
-                   f"logit = {model.slope:.4f} × raw logit + {model.intercept:.4f} (Platt, fitted on the validation split)")
-    best = measures.get("test") or measures.get("valid") or measures["train"]
-    lines = [
-        f"# {name} {version}\n",
-        f"Probability that the user converts within {_horizon(manifest)}: {shape}, additive: the "
-        "contributions of the features and a bias add up to the raw logit, exactly.\n",
-        "## What it learned from\n",
-        f"- source: {manifest.get('source') or 'a log'}, rows {manifest.get('rowsHash', 'not hashed')}\n- moments: {training['rows']} for training "
-        f"({training['positives']} positive, base rate {_percent(training['base_rate'])}), {training['rows_valid']} for "
-        f"validation, {training['rows_test']} for the test\n- from {training['from']} to {training['to']}\n"
-        f"- catalogue: {manifest['catalogVersion']}\n- features: {len(features)}, from the daemon's own fold\n",
-        "## How good it is\n", _quality(measures),
-        f"\nThe test split was used for nothing else.\nCalibration: {calibration}.\n",
-        "Chosen by log loss on the validation split: " + ", ".join(
-            f"{kind} {loss:.5f}" for kind, loss in sorted(compared.items())) + ".\n",
-        "## Said against happened\n", _reliability(best["reliability"]),
-        "\n## What weighs most\n", _strongest(model, features, mean_absolute),
-        "\n## Limits\n",
+def limits(manifest: dict) -> str:
+    text = (
         "- It is as good as its training moments are like today's users; watch drift and calibration.\n"
-        "- Features act alone: what only two of them say together, it does not see.\n"
+        "- Features act alone: what only two of them say together, it does not see. The boosted trees above do see it; the "
+        "difference is what that would be worth.\n"
         "- A contribution says what moved this score, not what causes a conversion.\n"
         "- A value outside of the training range counts as the nearest one inside; an unknown value has a weight of its "
-        "own.\n",
-    ]
-    return "\n".join(lines)
+        "own.\n- Moments of one user are alike, so the measures are less sure than their number of rows suggests.\n")
+    if "simulate" in (manifest.get("source") or ""):
+        text += "- It learned from simulated people: train it again from a real log before anybody acts on it.\n"
+    return text
+
+
+def write(model: Additive, title: str, manifest: dict, training: dict, found: dict, features: list, mean_absolute) -> str:
+    """The whole card. `found`: what train.py measured."""
+    best = found["measures"][found["judged"]]
+    truth = "" if found["truth_error"] is None else (
+        f"Against the simulation's true probabilities on the test slice: calibration error {found['truth_error']:.5f}.\n")
+    return "\n".join([
+        f"# {title}\n",
+        f"Probability that the user converts within {horizon(manifest)}: {SHAPES[model.kind]}, additive: the contributions of "
+        "the features and a bias add up to the raw logit, exactly.\n",
+        "## What it learned from\n", learned_from(manifest, training, features),
+        "## How good it is\n", quality(found["measures"]), calibration(model, found["losses"]), truth,
+        alerting(found["alerts"]),
+        "Chosen by log loss on the validation slice, among the additive ones; nothing was fitted to or chosen by the test "
+        "slice:\n", compared(found["compared"], model.kind),
+        "## Said against happened\n", "![reliability](reliability.svg)\n", reliability(best["reliability"]),
+        "## Lift\n", "![lift](lift.svg)\n", lift(best["lift"]),
+        "## What weighs most\n", "![features](features.svg)\n", strongest(model, features, mean_absolute),
+        "## Limits\n", limits(manifest)])

@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from additive import Additive, Binned, Linear
+from calibration import Isotonic, Platt
 
 OPSET = 18
 ML_OPSET = 3
@@ -101,6 +102,30 @@ def binned_terms(graph: Graph, terms) -> None:
                aggregate_function="SUM", post_transform="NONE", **attributes)
 
 
+def calibrated_by_line(graph: Graph, curve: Platt, logit: str) -> str:
+    """logit -> calibrated logit, for Platt's line."""
+    scaled = graph.node("Mul", [logit, graph.constant("slope", np.float64(curve.slope))], "scaled")
+    return graph.node("Add", [scaled, graph.constant("intercept", np.float64(curve.intercept))], "calibrated")
+
+
+def calibrated_by_knots(graph: Graph, curve: Isotonic, logit: str) -> str:
+    """logit -> calibrated logit, for an isotonic curve: which piece, then the line of that piece."""
+    table = {"knots_inner": curve.at[1:-1], "piece_at": curve.at[:-1], "piece_to": curve.to[:-1],
+             "piece_end": curve.to[1:], "piece_slope": curve.slopes}
+    constant = {name: graph.constant(name, values.astype(np.float64)) for name, values in table.items()}
+    above = graph.node("Max", [logit, graph.constant("knot_first", np.float64(curve.at[0]))], "logit_above")
+    held = graph.node("Min", [above, graph.constant("knot_last", np.float64(curve.at[-1]))], "logit_held")
+    column = graph.node("Unsqueeze", [held, "axis"], "logit_column")
+    passed = graph.node("GreaterOrEqual", [column, constant["knots_inner"]], "knots_passed")
+    counted = graph.node("Cast", [passed], "knots_counted", to=TensorProto.INT64)
+    piece = graph.node("ReduceSum", [counted, graph.constant("axes", np.array([1], dtype=np.int64))], "piece", keepdims=0)
+    start, to, end, slope = (graph.node("Gather", [constant[name], piece], f"{name}_here") for name in (
+        "piece_at", "piece_to", "piece_end", "piece_slope"))
+    beyond = graph.node("Sub", [held, start], "beyond_knot")
+    risen = graph.node("Add", [to, graph.node("Mul", [beyond, slope], "rise")], "risen")
+    return graph.node("Min", [risen, end], "calibrated")
+
+
 def answers(graph: Graph, model: Additive) -> None:
     """contributions -> raw and probability, in float64 inside."""
     wide = graph.node("Cast", ["contributions"], "wide", to=TensorProto.DOUBLE)
@@ -110,9 +135,9 @@ def answers(graph: Graph, model: Additive) -> None:
     total = graph.node("Gather", [running, last], "total", axis=1)
     logit = graph.node("Add", [total, graph.constant("bias", np.float64(model.bias))], "logit")
     graph.node("Cast", [graph.node("Sigmoid", [logit], "raw_wide")], "raw", to=TensorProto.FLOAT)
-    scaled = graph.node("Mul", [logit, graph.constant("slope", np.float64(model.slope))], "scaled")
-    moved = graph.node("Add", [scaled, graph.constant("intercept", np.float64(model.intercept))], "calibrated")
-    graph.node("Cast", [graph.node("Sigmoid", [moved], "probability_wide")], "probability", to=TensorProto.FLOAT)
+    line = calibrated_by_line if isinstance(model.calibration, Platt) else calibrated_by_knots
+    graph.node("Cast", [graph.node("Sigmoid", [line(graph, model.calibration, logit)], "probability_wide")],
+               "probability", to=TensorProto.FLOAT)
 
 
 def to_onnx(model: Additive, about: dict) -> bytes:

@@ -1,23 +1,21 @@
-"""Fits additive models: a logistic regression and explainable boosting; then calibrates on the validation split.
+"""Fits models: a logistic regression and explainable boosting, which are additive, and boosted trees to compare with.
 
 Law: the same rows give the same model: seeds are fixed, one thread, no clock.
 
 Used by train.py and fixture.py.
 """
 
-import dataclasses
 import warnings
 
 import numpy as np
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from additive import Additive, Binned, Linear, sigmoid
+from additive import Additive, Binned, Linear
 from rows import Rows
 
 SEED = 20260101
-# With fewer positives than this, two calibration parameters would be fitted to noise.
-CALIBRATION_POSITIVES_MIN = 20
+# Share of users, in each bag, on which boosting sees when to stop.
+HELD_BACK = 0.15
 
 
 def logistic(train: Rows, c: float = 1.0) -> Additive:
@@ -47,17 +45,25 @@ def logistic(train: Rows, c: float = 1.0) -> Additive:
     return Additive("logistic", np.float32(fitted.intercept_[0]), terms)
 
 
-def boosted(train: Rows, names: list, bins: int = 64, bags: int = 4, threads: int = 1) -> Additive:
+def bags(users, count: int = 4) -> np.ndarray:
+    """Per row and bag: 1 to fit on, -1 to see when to stop. A user's rows, which are alike, are on one side."""
+    draw = np.random.default_rng(SEED)
+    names, at = np.unique(users, return_inverse=True)
+    return np.where(draw.random((count, len(names))) < HELD_BACK, -1, 1).astype(np.int8)[:, at].T
+
+
+def boosted(train: Rows, names: list, bins: int = 64, threads: int = 1) -> Additive:
     """Explainable boosting without interactions: a step function per feature, NaN a step of its own."""
     from interpret.glassbox import ExplainableBoostingClassifier
 
+    parted = bags(train.user)
     with warnings.catch_warnings():
         # It warns of features that nobody has, and that it cannot draw unknown values.
         warnings.simplefilter("ignore")
         fitted = ExplainableBoostingClassifier(
             feature_names=names, feature_types=["continuous"] * len(names), interactions=0, max_bins=bins,
-            outer_bags=bags, max_rounds=4000, random_state=SEED, n_jobs=threads,
-        ).fit(train.features, train.label, sample_weight=train.weight)
+            outer_bags=parted.shape[1], max_rounds=4000, random_state=SEED, n_jobs=threads,
+        ).fit(train.features, train.label, sample_weight=train.weight, bags=parted)
     found = {term[0]: at for at, term in enumerate(fitted.term_features_)}
     terms = []
     for feature in range(len(names)):
@@ -68,21 +74,17 @@ def boosted(train: Rows, names: list, bins: int = 64, bags: int = 4, threads: in
     return Additive("boosted", np.float32(np.ravel(fitted.intercept_)[0]), tuple(terms))
 
 
-def calibrate(model: Additive, valid: Rows) -> Additive:
-    """Platt's calibration: a line on the logit, fitted on rows that training did not see; rising, or none at all."""
-    if valid.positives < CALIBRATION_POSITIVES_MIN or len(valid) - valid.positives < CALIBRATION_POSITIVES_MIN:
-        return model
-    logit, label, weight = model.logit(valid.features), valid.label.astype(np.float64), valid.weight
+def trees(train: Rows):
+    """Boosted trees that see features together: what the additive models are compared with, never exported.
 
-    def loss(at):
-        z = at[0] * logit + at[1]
-        gradient = weight * (sigmoid(z) - label)
-        value = np.sum(weight * (np.logaddexp(0.0, z) - label * z))
-        return value / weight.sum(), np.array([gradient @ logit, gradient.sum()]) / weight.sum()
+    The answer takes features and gives raw logits.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
+    # Its binning fails on a feature that nobody has.
+    known = ~np.isnan(train.features).all(axis=0)
     with threadpool_limits(1):
-        found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-8})
-    slope, intercept = (float(part) for part in found.x)
-    if not (np.isfinite(found.x).all() and slope > 0):
-        return model
-    return dataclasses.replace(model, slope=slope, intercept=intercept)
+        fitted = HistGradientBoostingClassifier(
+            learning_rate=0.05, max_iter=300, max_leaf_nodes=15, min_samples_leaf=40, l2_regularization=1.0,
+            early_stopping=False, random_state=SEED).fit(train.features[:, known], train.label, train.weight)
+    return lambda features: fitted.decision_function(features[:, known])

@@ -12,6 +12,7 @@ import numpy as np
 
 import folder
 from additive import Additive, Binned, Linear
+from calibration import Platt
 
 SEED = 20260103
 
@@ -38,14 +39,15 @@ def main() -> None:
     rows[draw.random(rows.shape) < 0.1] = np.nan
     names = [f"f{at}" for at in range(chosen.features)]
     made = [
-        ("LINES", "1", Additive("logistic", np.float32(-1.5), lines(draw, chosen.features), 0.9, -0.2)),
-        ("LINES", "2", Additive("logistic", np.float32(-1.0), lines(draw, chosen.features), 1.1, 0.1)),
-        ("STEPS", "1", Additive("boosted", np.float32(-0.5), steps(draw, chosen.features, chosen.bins), 1.0, 0.0)),
+        ("LINES", "1", Additive("logistic", np.float32(-1.5), lines(draw, chosen.features), Platt(0.9, -0.2))),
+        ("LINES", "2", Additive("logistic", np.float32(-1.0), lines(draw, chosen.features), Platt(1.1, 0.1))),
+        ("STEPS", "1", Additive("boosted", np.float32(-0.5), steps(draw, chosen.features, chosen.bins))),
     ]
     training = {"from": folder.utc(0), "to": folder.utc(0), "rows": 0, "positives": 0, "base_rate": 0.1}
     for name, version, model in made:
         about = folder.About(name, version, "0123456789abcdef", names, training, {"split": "none"})
-        print(folder.write(chosen.out, model, about, rows, f"# {name} {version}\n\nA fixture for tests; not trained.\n"))
+        card = f"# {name} {version}\n\nA fixture for tests; not trained.\n"
+        print(folder.write(chosen.out, model, about, rows, {"CARD.md": card}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Writes a model folder: model.onnx, golden.jsonl, manifest.toml and CARD.md. The daemon serves from nothing else.
+"""Writes a model folder: model.onnx, golden.jsonl, manifest.toml, CARD.md and its pictures. The daemon serves from nothing
+else.
 
 Law: nothing is written before the graph, run by ONNX Runtime, has been held to the reference on 20,000 rows with unknown
 values; and the same model and rows give the same bytes (no clock, no machine's name).
@@ -12,7 +13,7 @@ import json
 import os
 import pathlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -43,9 +44,11 @@ class About:
     version: str
     catalog_version: str
     features: list
-    # Keys of [training] and [metrics] in the manifest.
+    # Keys of [training], [calibration] (beside the curve), [metrics] and [drift] in the manifest.
     training: dict
     metrics: dict
+    calibration: dict = field(default_factory=dict)
+    drift: dict = field(default_factory=dict)
 
 
 def utc(milliseconds: int) -> str:
@@ -116,13 +119,21 @@ def golden(model: Additive, rows: np.ndarray) -> str:
 
 
 def toml_value(value) -> str:
-    """The few kinds of value that a manifest has."""
+    """The few kinds of value that a manifest has; float32 as the shortest text that reads back as the same."""
     if isinstance(value, (str, bool, int)):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
-        return "[\n" + "".join(f"    {toml_value(item)},\n" for item in value) + "]"
-    text = repr(float(value))
+        items = [toml_value(item) for item in value]
+        if not any(isinstance(item, str) for item in value):
+            return "[" + ", ".join(items) + "]"
+        return "[\n" + "".join(f"    {item},\n" for item in items) + "]"
+    text = str(value) if isinstance(value, np.float32) else repr(float(value))
     return text if any(mark in text for mark in ".en") else text + ".0"
+
+
+def table(name: str, keys: dict) -> str:
+    """One table of a manifest, with its heading."""
+    return f"\n{name}\n" + "".join(f"{key} = {toml_value(value)}\n" for key, value in keys.items())
 
 
 def manifest(model: Additive, about: About, graph: bytes, golden_text: str, difference: float) -> str:
@@ -133,21 +144,21 @@ def manifest(model: Additive, about: About, graph: bytes, golden_text: str, diff
         "tolerance": TOLERANCE, "model_sha256": hashlib.sha256(graph).hexdigest(),
         "golden_sha256": hashlib.sha256(golden_text.encode()).hexdigest(),
     }
-    tables = {
-        "training": about.training,
-        "calibration": {"slope": model.slope, "intercept": model.intercept},
-        "parity": {"rows": PARITY_ROWS, "difference_max": difference},
-        "metrics": about.metrics,
-    }
     text = "# Written by models/train; checked by the daemon before it serves this model.\n"
     text += "".join(f"{key} = {toml_value(value)}\n" for key, value in top.items())
-    for name, table in tables.items():
-        text += f"\n[{name}]\n" + "".join(f"{key} = {toml_value(value)}\n" for key, value in table.items())
+    text += table("[training]", about.training)
+    text += table("[calibration]", model.calibration.table() | about.calibration)
+    text += table("[parity]", {"rows": PARITY_ROWS, "difference_max": float(f"{difference:.1e}")})
+    text += table("[metrics]", about.metrics)
+    if about.drift:
+        text += "\n# What training saw, for drift: a bin holds its lower edge, and shares count by weight."
+        text += table("[drift.score]", about.drift["score"])
+        text += "".join(table("[[drift.feature]]", feature) for feature in about.drift["feature"])
     return text
 
 
-def write(root: pathlib.Path, model: Additive, about: About, rows: np.ndarray, card: str) -> pathlib.Path:
-    """Writes `root/<model>/<version>`; an existing folder of that version is replaced whole."""
+def write(root: pathlib.Path, model: Additive, about: About, rows: np.ndarray, texts: dict) -> pathlib.Path:
+    """Writes `root/<model>/<version>`, with `texts` by file name; an existing folder of that version is replaced whole."""
     graph = to_onnx(model, {"model": about.model, "version": about.version, "catalog_version": about.catalog_version,
                             "bias": number(model.bias)})
     difference = parity(model, graph, rows)
@@ -160,7 +171,8 @@ def write(root: pathlib.Path, model: Additive, about: About, rows: np.ndarray, c
     (partial / "model.onnx").write_bytes(graph)
     (partial / "golden.jsonl").write_text(golden_text)
     (partial / "manifest.toml").write_text(manifest(model, about, graph, golden_text, difference))
-    (partial / "CARD.md").write_text(card)
+    for name, text in texts.items():
+        (partial / name).write_text(text)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
     return target

@@ -1,19 +1,41 @@
 #!/usr/bin/env bash
-# Trains the shipped models again: a simulated log, its training sets by the daemon's own fold, a model each.
-# Deterministic: the same program and options give the same files. Usage: models/train/make.sh [VERSION] [FOLDER]
+# Trains the shipped models again: a simulated log, its training sets by the daemon's own fold, a model each; then holds
+# them to their goals and to the sums recorded in FOLDER/SHA256SUMS. Usage: models/train/make.sh [VERSION] [FOLDER]
+#
+# Law: the same inputs (rows, catalogue, training code, packages) give the same files: if the inputs are those recorded and
+# a file is not, this fails. Other inputs are said and recorded anew. INTENTD names another program than the release build.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-version=${1:-2026.11.1}
+version=${1:-2026.11.2}
 out=${2:-models}
 users=30000 days=540 seed=11 until=2026-07-01T00:00:00Z
+models=(SELL BUY REFINANCE INVESTMENT)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-intentd() { INTENTD_DATA_DIR="$work/data" INTENTD_LOG__FILTER=error ./target/release/intentd "$@"; }
+program=${INTENTD:-./target/release/intentd}
+intentd() { INTENTD_DATA_DIR="$work/data" INTENTD_LOG__FILTER=error "$program" "$@"; }
+simulation=(simulate --users $users --days $days --seed $seed --until $until)
 
 bash models/train/venv.sh
-intentd simulate --users $users --days $days --seed $seed --until $until --out "$work/log.jsonl.zst"
+intentd "${simulation[@]}" --out "$work/log.jsonl.zst"
 intentd import "$work/log.jsonl.zst"
-for model in SELL BUY REFINANCE INVESTMENT; do
-  intentd dataset --model "$model" --out "$work/$model" \
-    --source "intentd simulate --users $users --days $days --seed $seed --until $until"
-  .venv/bin/python models/train/train.py "$work/$model" --out "$out" --version "$version"
+for model in "${models[@]}"; do
+    intentd dataset --model "$model" --out "$work/$model" --source "intentd ${simulation[*]}"
+    .venv/bin/python models/train/train.py "$work/$model" --out "$out" --version "$version"
 done
+
+# The store's id is another one in each run and changes nothing.
+inputs=$({
+    sed '/"store":/d' "${models[@]/#/$work/}"/manifest.json
+    cat config/catalog.toml models/train/requirements.txt $(ls models/train/*.py | grep -v /test_)
+} | sha256sum | cut -d' ' -f1)
+sums=$out/SHA256SUMS
+head="# version $version, inputs $inputs"
+if [ "$(head -n 1 "$sums" 2>/dev/null)" = "$head" ]; then
+    (cd "$out" && sha256sum --check --quiet SHA256SUMS)
+    echo "every file as recorded in $sums"
+else
+    { echo "$head"; cd "$out"; find "${models[@]/%//$version}" -type f | LC_ALL=C sort | xargs sha256sum; } > "$work/sums"
+    mv "$work/sums" "$sums"
+    echo "other inputs than those recorded: $sums is written anew"
+fi
+.venv/bin/python models/train/goals.py "${models[@]/#/$out/}" --version "$version" --calibration 0.02 --precision 0.70

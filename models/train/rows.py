@@ -11,6 +11,7 @@ import pathlib
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 SPLITS = ("train", "valid", "test")
@@ -25,6 +26,7 @@ class Unfit(Exception):
 class Rows:
     """One split: a row per moment."""
 
+    user: np.ndarray
     features: np.ndarray
     label: np.ndarray
     weight: np.ndarray
@@ -59,6 +61,23 @@ def read_manifest(folder: pathlib.Path) -> dict:
     return manifest
 
 
+def read_columns(files: list, names: list) -> dict:
+    """The columns that training needs, of all files: COLUMNS in front, the features in the manifest's order at the end.
+
+    Columns between them are the daemon's notes on a row; of these only `immature` matters: such rows are left out.
+    """
+    tables = []
+    for file in files:
+        table = parquet.read_table(file, partitioning=None)
+        front = table.column_names[: len(table.column_names) - len(names)]
+        if table.column_names[len(front):] != names or not set(COLUMNS) <= set(front):
+            raise Unfit(f"{file} has the columns {table.column_names}, expected {list(COLUMNS) + names}")
+        if "immature" in front:
+            table = table.filter(compute.invert(compute.cast(table["immature"], "bool")))
+        tables.append(table.select(list(COLUMNS) + names))
+    return {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in list(COLUMNS) + names}
+
+
 def read(folder: pathlib.Path) -> TrainingSet:
     """Reads and checks the whole set, rows ordered by (as_of, user, revision) whatever the order of the files."""
     manifest = read_manifest(folder)
@@ -66,14 +85,7 @@ def read(folder: pathlib.Path) -> TrainingSet:
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise Unfit(f"no Parquet file in {folder}")
-    expected = list(COLUMNS) + names
-    tables = []
-    for file in files:
-        table = parquet.read_table(file, partitioning=None)
-        if table.column_names != expected:
-            raise Unfit(f"{file} has the columns {table.column_names}, expected {expected}")
-        tables.append(table)
-    column = {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in expected}
+    column = read_columns(files, names)
     if set(column["model"]) - {manifest["model"]}:
         raise Unfit(f"rows of {sorted(set(column['model']))}, expected {manifest['model']}")
     if set(column["label"]) - {0, 1}:
@@ -88,7 +100,7 @@ def read(folder: pathlib.Path) -> TrainingSet:
     splits = {}
     for name in SPLITS:
         at = split == name
-        splits[name] = Rows(features[at], column["label"][order][at].astype(np.int8),
+        splits[name] = Rows(column["user"][order][at].astype(str), features[at], column["label"][order][at].astype(np.int8),
                             column["weight"][order][at].astype(np.float64), column["as_of"][order][at].astype(np.int64))
     train = splits["train"]
     if not 0 < train.positives < len(train):

@@ -1,21 +1,25 @@
 """Tests of the training side: `.venv/bin/python -m unittest` in this folder."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import tempfile
 import tomllib
 import unittest
+import xml.etree.ElementTree
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+import calibration
 import export
 import fit
 import folder
 import rows
 import train
+from folder import onnxruntime
 from additive import Additive, Binned, Linear
 
 FEATURES = ["views_7d", "views_30d", "days_since_login", "rate_gap", "equity", "never_seen"]
@@ -89,9 +93,38 @@ class Parity(unittest.TestCase):
         return folder.parity(model, export.to_onnx(model, {}), self.train.features)
 
     def test_logistic(self):
-        model = fit.calibrate(fit.logistic(self.train), self.valid)
-        self.assertNotEqual(model.slope, 1.0)
+        model = fit.logistic(self.train)
+        curve = calibration.platt(model.logit(self.valid.features), self.valid.label.astype(float), self.valid.weight)
+        self.assertEqual(curve.kind, "platt")
+        self.assertLessEqual(self.held(dataclasses.replace(model, calibration=curve)), 1e-6)
+
+    def test_isotonic_knots_are_exact_to_the_last_bit(self):
+        model = fit.logistic(self.train)
+        curve = calibration.isotonic(model.logit(self.valid.features), self.valid.label.astype(float), self.valid.weight)
+        model = dataclasses.replace(model, calibration=curve)
+        self.assertGreater(len(curve.at), 3)
         self.assertLessEqual(self.held(model), 1e-6)
+        # One feature from below the first knot to beyond the last: the answer rises all the way and never falls.
+        rows_ = np.repeat(np.nanmedian(self.train.features, axis=0, keepdims=True), 4000, axis=0).astype(np.float32)
+        rows_[:, 0] = np.linspace(-10, 25, 4000, dtype=np.float32)
+        rows_[:, 5] = 0
+        session = onnxruntime.InferenceSession(export.to_onnx(model, {}), providers=["CPUExecutionProvider"])
+        said = session.run(["probability"], {"features": rows_})[0]
+        self.assertTrue(np.all(np.diff(said) >= 0) and said[-1] > said[0])
+        np.testing.assert_allclose(said, model.probability(rows_).astype(np.float32), rtol=0, atol=6e-8)
+
+    def test_two_knots_have_no_inner_one(self):
+        model = fit.logistic(self.train)
+        curve = calibration.Isotonic(np.array([-2.0, 1.0]), np.array([-3.0, 0.5]))
+        self.assertLessEqual(self.held(dataclasses.replace(model, calibration=curve)), 1e-6)
+
+    def test_a_turned_curve_is_refused(self):
+        model = dataclasses.replace(fit.logistic(self.train), calibration=calibration.Isotonic(
+            np.array([-2.0, 0.0, 1.0]), np.array([-3.0, 0.0, 0.5])))
+        other = dataclasses.replace(model, calibration=calibration.Isotonic(
+            np.array([-2.0, 0.0, 1.0]), np.array([-3.0, 0.001, 0.5])))
+        with self.assertRaises(folder.NotParity):
+            folder.parity(model, export.to_onnx(other, {}), self.train.features)
 
     def test_boosted_and_the_library_that_fitted_it(self):
         from interpret.glassbox import ExplainableBoostingClassifier
@@ -100,7 +133,7 @@ class Parity(unittest.TestCase):
         again = ExplainableBoostingClassifier(
             feature_names=FEATURES, feature_types=["continuous"] * 6, interactions=0, max_bins=64, outer_bags=4,
             max_rounds=4000, random_state=fit.SEED, n_jobs=1)
-        again.fit(self.train.features, self.train.label, sample_weight=self.train.weight)
+        again.fit(self.train.features, self.train.label, sample_weight=self.train.weight, bags=fit.bags(self.train.user))
         difference = np.abs(again.predict_proba(self.valid.features)[:, 1] - model.raw(self.valid.features))
         self.assertLess(difference.max(), 1e-6)
 
@@ -125,9 +158,10 @@ class Folder(unittest.TestCase):
         with tempfile.TemporaryDirectory() as root:
             root = pathlib.Path(root)
             dataset = write_set(root / "set", synthetic())
-            first = train.train(dataset, root / "a", "1", "auto", threads=1)
-            second = train.train(dataset, root / "b", "1", "auto", threads=2)
-            self.assertEqual(sorted(os.listdir(first)), ["CARD.md", "golden.jsonl", "manifest.toml", "model.onnx"])
+            first = train.train(dataset, train.Chosen(root / "a", "1", threads=1))
+            second = train.train(dataset, train.Chosen(root / "b", "1", threads=2))
+            self.assertEqual(sorted(os.listdir(first)), [
+                "CARD.md", "features.svg", "golden.jsonl", "lift.svg", "manifest.toml", "model.onnx", "reliability.svg"])
             for name in os.listdir(first):
                 self.assertEqual((first / name).read_bytes(), (second / name).read_bytes(), name)
             manifest = tomllib.loads((first / "manifest.toml").read_text())
@@ -136,7 +170,12 @@ class Folder(unittest.TestCase):
             self.assertLess(manifest["metrics"]["calibration_error"], 0.05)
             card = (first / "CARD.md").read_text()
             self.assertIn("within 90 days", card)
-            self.assertIn("source: synthetic, for a test, rows ", card)
+            self.assertIn("source: synthetic, for a test\n", card)
+            for picture in ("reliability.svg", "lift.svg", "features.svg"):
+                self.assertIn(f"({picture})", card)
+                self.assertTrue(xml.etree.ElementTree.parse(first / picture).getroot().tag.endswith("svg"))
+            self.assertEqual([feature["name"] for feature in manifest["drift"]["feature"]], FEATURES)
+            self.assertEqual(len(manifest["drift"]["score"]["shares"]), 10)
             golden = [json.loads(line) for line in (first / "golden.jsonl").read_text().splitlines()]
             self.assertGreaterEqual(len(golden), 50)
             self.assertTrue(any(None in row["features"] for row in golden))
