@@ -24,6 +24,7 @@ pub(super) fn count(facts: &[Fact]) {
             IntentEvent::UserScored(_)
             | IntentEvent::ScoringFailed(_)
             | IntentEvent::AlertRearmed(_)
+            | IntentEvent::ChallengerScored(_)
             | IntentEvent::EventParked(_)
             | IntentEvent::EventUnparked(_) => {}
         }

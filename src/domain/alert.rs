@@ -187,6 +187,7 @@ impl Alerts {
             IntentEvent::SignalDetected(_)
             | IntentEvent::UserScored(_)
             | IntentEvent::ScoringFailed(_)
+            | IntentEvent::ChallengerScored(_)
             | IntentEvent::EventParked(_)
             | IntentEvent::EventUnparked(_) => {}
         }

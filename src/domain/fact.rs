@@ -29,6 +29,8 @@ pub enum IntentEvent {
     UserScored(UserScored),
     /// A trigger whose models could not answer; the sweep asks again.
     ScoringFailed(ScoringFailed),
+    /// What a version in shadow said where the serving one decided.
+    ChallengerScored(ChallengerScored),
     /// An event that could not be folded was put aside.
     EventParked(EventParked),
     /// A parked event is to be folded again from now on.
@@ -296,6 +298,35 @@ pub struct ScoringFailed {
     /// Event time of the trigger.
     pub as_of: Timestamp,
     /// The event whose score is missing.
+    pub cause: Cause,
+}
+
+/// What a version in shadow said of the features that the serving version (the champion) was asked about. Recorded beside the
+/// champion's decision and not acted on; missing where the challenger did not answer in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChallengerScored {
+    /// Who.
+    pub user_id: UserId,
+    /// Which model.
+    pub model_type: String,
+    /// The version in shadow.
+    pub model_version: String,
+    /// Its probability before calibration.
+    pub raw: f32,
+    /// Its calibrated probability.
+    pub probability: f32,
+    /// Whether its probability is at or over the model's threshold, so that it could open an alert where none is open.
+    pub would_alert: bool,
+    /// The version that serves.
+    pub champion_version: String,
+    /// The champion's calibrated probability.
+    pub champion_probability: f32,
+    /// Whether the champion's probability is at or over the threshold.
+    pub champion_would_alert: bool,
+    /// Event time of the features.
+    pub as_of: Timestamp,
+    /// The behaviour event that led to the scores.
     pub cause: Cause,
 }
 

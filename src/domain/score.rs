@@ -17,6 +17,19 @@ pub struct Score {
     pub bias: f32,
     /// Per feature, in the model's order: logit(raw) = bias + sum.
     pub contributions: Box<[f32]>,
+    /// What a version in shadow says of the same row; none when there is no such version, or it did not answer in time.
+    pub shadow: Option<Box<Shadow>>,
+}
+
+/// What a version in shadow (a challenger) says of a row: recorded, never acted on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shadow {
+    /// The version in shadow.
+    pub version: Arc<str>,
+    /// Its probability before calibration, 0 to 1.
+    pub raw: f32,
+    /// Its calibrated probability, 0 to 1.
+    pub probability: f32,
 }
 
 /// A feature vector to score.

@@ -247,6 +247,7 @@ fn score_batch(slot: &mut Slot, rows: &[&[f32]], into: &mut Vec<Result<Score, Un
             probability: answer.probability,
             bias: *bias,
             contributions: answer.contributions.into(),
+            shadow: None,
         })
     }));
 }

@@ -165,6 +165,22 @@ fn samples() -> Vec<(&'static str, IntentEvent)> {
             }),
         ),
         (
+            "challenger_scored",
+            IntentEvent::ChallengerScored(ChallengerScored {
+                user_id: user(),
+                model_type: "SELL".to_owned(),
+                model_version: "2026-02-01".to_owned(),
+                raw: 0.48,
+                probability: 0.512_345_6,
+                would_alert: true,
+                champion_version: "2026-01-01".to_owned(),
+                champion_probability: 0.443_217_9,
+                champion_would_alert: false,
+                as_of: at(0),
+                cause: cause(),
+            }),
+        ),
+        (
             "event_parked",
             IntentEvent::EventParked(EventParked {
                 user_id: user(),

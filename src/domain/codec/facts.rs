@@ -21,6 +21,7 @@ const ALERT_OUTCOME_RECORDED: &str = "AlertOutcomeRecorded";
 const ALERT_REARMED: &str = "AlertRearmed";
 const USER_SCORED: &str = "UserScored";
 const SCORING_FAILED: &str = "ScoringFailed";
+const CHALLENGER_SCORED: &str = "ChallengerScored";
 const EVENT_PARKED: &str = "EventParked";
 const EVENT_UNPARKED: &str = "EventUnparked";
 
@@ -35,6 +36,7 @@ pub fn event_type(event: &IntentEvent) -> &'static str {
         IntentEvent::AlertRearmed(_) => ALERT_REARMED,
         IntentEvent::UserScored(_) => USER_SCORED,
         IntentEvent::ScoringFailed(_) => SCORING_FAILED,
+        IntentEvent::ChallengerScored(_) => CHALLENGER_SCORED,
         IntentEvent::EventParked(_) => EVENT_PARKED,
         IntentEvent::EventUnparked(_) => EVENT_UNPARKED,
     }
@@ -51,6 +53,7 @@ pub fn encode_fact(fact: &Fact) -> NewEvent {
         IntentEvent::AlertRearmed(fact) => json(fact),
         IntentEvent::UserScored(fact) => json(fact),
         IntentEvent::ScoringFailed(fact) => json(fact),
+        IntentEvent::ChallengerScored(fact) => json(fact),
         IntentEvent::EventParked(fact) => json(fact),
         IntentEvent::EventUnparked(fact) => json(fact),
     };
@@ -76,6 +79,7 @@ pub fn decode_fact(event_type: &str, data: &[u8]) -> Result<Option<IntentEvent>,
         ALERT_REARMED => IntentEvent::AlertRearmed(serde_json::from_slice(data)?),
         USER_SCORED => IntentEvent::UserScored(serde_json::from_slice(data)?),
         SCORING_FAILED => IntentEvent::ScoringFailed(serde_json::from_slice(data)?),
+        CHALLENGER_SCORED => IntentEvent::ChallengerScored(serde_json::from_slice(data)?),
         EVENT_PARKED => IntentEvent::EventParked(serde_json::from_slice(data)?),
         EVENT_UNPARKED => IntentEvent::EventUnparked(serde_json::from_slice(data)?),
         _ => return Ok(None),

@@ -1,8 +1,8 @@
 //! The decide side: from what an event changed and what the models answered to facts.
 //!
 //! Law: turns are decided strictly in the order of their revisions; what is decided depends on the turn and the record only.
-//! The facts of one turn, in order: the event put aside; moves that time made; signals; per model the alert and the score
-//! that was asked for; the models that could not answer. Called by the machine.
+//! The facts of one turn, in order: the event put aside; moves that time made; signals; per model the alert, the
+//! score that was asked for and what a version in shadow said; the models that could not answer. Called by the machine.
 
 use std::fmt::Write as _;
 
@@ -12,12 +12,12 @@ use super::watch::{Detected, Found};
 use crate::domain::alert::Status;
 use crate::domain::catalog::{ModelSpec, SignalSpec};
 use crate::domain::event::{
-    AlertEscalated, AlertRearmed, AlertScored, Cause, EventParked, IntentEvent, NamedValue, Reason, Revision,
-    Scoring, ScoringFailed, SignalDetected, SignalRef, UserScored,
+    AlertEscalated, AlertRearmed, AlertScored, Cause, ChallengerScored, EventParked, IntentEvent, NamedValue,
+    Reason, Revision, Scoring, ScoringFailed, SignalDetected, SignalRef, UserScored,
 };
 use crate::domain::id::{AlertId, EventId};
 use crate::domain::policy::{Priority, Verdict, band, judge};
-use crate::domain::score::{Row, Score, Unscored};
+use crate::domain::score::{Row, Score, Shadow, Unscored};
 use crate::domain::signal::Detection;
 use crate::domain::time::Timestamp;
 
@@ -134,6 +134,33 @@ fn act(pen: &mut Pen<'_>, asked: &Asked<'_>) {
         });
         pen.write(&spec.name, turn.cause.event_id, event);
     }
+    if let Some(shadow) = &score.shadow {
+        record_shadow(pen, asked, shadow);
+    }
+}
+
+/// Writes what a version in shadow said, unless that is no probability: a challenger's nonsense is its own fault and must
+/// not reach the log.
+fn record_shadow(pen: &mut Pen<'_>, asked: &Asked<'_>, shadow: &Shadow) {
+    let Asked { spec, score, turn, .. } = *asked;
+    if ![shadow.raw, shadow.probability].iter().all(|number| (0.0..=1.0).contains(number)) {
+        return;
+    }
+    let event = IntentEvent::ChallengerScored(ChallengerScored {
+        user_id: pen.user.clone(),
+        model_type: spec.name.clone(),
+        model_version: shadow.version.to_string(),
+        raw: shadow.raw,
+        probability: shadow.probability,
+        would_alert: shadow.probability >= spec.threshold,
+        champion_version: score.version.to_string(),
+        champion_probability: score.probability,
+        champion_would_alert: score.probability >= spec.threshold,
+        as_of: turn.as_of,
+        cause: turn.cause,
+    });
+    // Another challenger may be asked of the same event when an append of a dead incarnation still lands.
+    pen.write(&format!("{} {}", spec.name, shadow.version), turn.cause.event_id, event);
 }
 
 fn open(pen: &mut Pen<'_>, asked: &Asked<'_>, priority: Priority) {

@@ -95,7 +95,8 @@ impl Record {
             | IntentEvent::AlertRearmed(_)
             | IntentEvent::AlertOutcomeRecorded(_)
             | IntentEvent::UserScored(_)
-            | IntentEvent::ScoringFailed(_) => {}
+            | IntentEvent::ScoringFailed(_)
+            | IntentEvent::ChallengerScored(_) => {}
         }
     }
 }

@@ -66,6 +66,7 @@ impl Scores {
             | IntentEvent::AlertStatusChanged(_)
             | IntentEvent::AlertRearmed(_)
             | IntentEvent::AlertOutcomeRecorded(_)
+            | IntentEvent::ChallengerScored(_)
             | IntentEvent::EventParked(_)
             | IntentEvent::EventUnparked(_) => {}
         }

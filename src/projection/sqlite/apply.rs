@@ -149,6 +149,8 @@ impl Fold<'_> {
             IntentEvent::SignalDetected(fact) => return self.signal(event, &fact).map(|()| None),
             IntentEvent::UserScored(fact) => return self.answered(&fact).map(|()| None),
             IntentEvent::ScoringFailed(fact) => return self.failed(event, &fact).map(|()| None),
+            // Alerts know nothing of a version in shadow.
+            IntentEvent::ChallengerScored(_) => return Ok(None),
             IntentEvent::EventParked(fact) => return self.parked(event, &fact).map(|()| None),
             IntentEvent::EventUnparked(fact) => return self.unparked(&fact).map(|()| None),
         };

@@ -23,7 +23,7 @@ use world::{Weather, World};
 const SEEDS: u64 = 2_000;
 
 fn disturbed(failures: bool, sweeps: bool, commands: bool) -> Weather {
-    Weather { disturbed: true, failures, sweeps, commands }
+    Weather { disturbed: true, failures, sweeps, commands, unchallenged: false }
 }
 
 fn undisturbed(story: &Story) -> Vec<Recorded> {
@@ -132,12 +132,35 @@ fn after_any_crashes_the_facts_are_those_of_the_undisturbed_run() {
     }
     // Laws about what never happens hold too easily.
     assert!(crashes > 1_000, "{crashes} crashes");
-    for kind in
-        ["SignalDetected", "AlertScored", "AlertEscalated", "AlertRearmed", "UserScored", "EventParked"]
-    {
+    let kinds_meant = [
+        "SignalDetected",
+        "AlertScored",
+        "AlertEscalated",
+        "AlertRearmed",
+        "UserScored",
+        "ChallengerScored",
+        "EventParked",
+    ];
+    for kind in kinds_meant {
         assert!(kinds.get(kind).is_some_and(|count| *count > 100), "too few of {kind}: {kinds:?}");
     }
     assert!(kinds["AlertStatusChanged"] > 100, "{kinds:?}");
+}
+
+#[test]
+fn a_version_in_shadow_changes_no_decision() {
+    let mut shadows = 0;
+    for seed in 0..SEEDS / 4 {
+        let story = Story::new(seed);
+        let shape = |fact: &Recorded| (fact.id, fact.data.clone(), fact.metadata.clone());
+        let challenged = undisturbed(&story);
+        let decisions = challenged.iter().filter(|fact| fact.event_type != "ChallengerScored").map(shape);
+        let mut alone = World::new(0, &story, Weather { unchallenged: true, ..Weather::default() });
+        alone.run();
+        assert!(decisions.eq(alone.log.intent.iter().map(shape)), "seed {seed}");
+        shadows += challenged.len() - alone.log.intent.len();
+    }
+    assert!(shadows > 100, "{shadows} shadows");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use intentd::domain::entity::Rules;
 use intentd::domain::event::{Position, Recorded, Revision, UserEvent};
 use intentd::domain::id::{EventId, UserId};
 use intentd::domain::market::Market;
-use intentd::domain::score::{Row, Score};
+use intentd::domain::score::{Row, Score, Shadow};
 use intentd::domain::time::{DAY_MS, HOUR_MS, Timestamp};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -236,5 +236,9 @@ pub fn answer(row: &Row) -> Score {
         probability,
         bias: 0.25,
         contributions: row.features.iter().map(|value| if value.is_nan() { 0.0 } else { *value }).collect(),
+        shadow: hash.is_multiple_of(5).then(|| {
+            let raw = (hash % 997) as f32 / 997.0;
+            Box::new(Shadow { version: "v2".into(), raw, probability: raw })
+        }),
     }
 }

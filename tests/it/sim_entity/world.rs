@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use intentd::domain::codec;
 use intentd::domain::entity::{Answer, Effect, Fenced, Input, Refusal, Snapshot, Ticket, Token, UserEntity};
 use intentd::domain::event::{ExpectedRevision, NewEvent, Position, Recorded, Revision};
-use intentd::domain::score::{Row, Unscored};
+use intentd::domain::score::{Row, Score, Unscored};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -20,6 +20,8 @@ pub struct Weather {
     pub failures: bool,
     pub sweeps: bool,
     pub commands: bool,
+    /// No version runs in shadow.
+    pub unchallenged: bool,
 }
 
 /// An append under way, as the store sees it.
@@ -291,6 +293,11 @@ impl<'a> World<'a> {
         let at = if self.weather.disturbed { self.rng.random_range(0..self.scores.len()) } else { 0 };
         let (ticket, rows) = self.scores.swap_remove(at);
         let failing = self.weather.failures && self.chance(3);
+        let unchallenged = self.weather.unchallenged;
+        let answer = |row| {
+            let score = answer(row);
+            if unchallenged { Score { shadow: None, ..score } } else { score }
+        };
         let answers = rows.iter().map(|row| if failing { Err(Unscored::Timeout) } else { Ok(answer(row)) });
         let answers = answers.collect();
         self.tell(Input::Scored { ticket, answers });

@@ -257,6 +257,7 @@ impl Scorer for FakeScorer {
                 probability: row[0],
                 bias: 0.0,
                 contributions: Box::new([]),
+                shadow: None,
             })
         };
         rows.iter().map(score).collect()
