@@ -15,6 +15,7 @@ pub mod label;
 pub mod market;
 pub mod plan;
 pub mod policy;
+pub mod quality;
 pub mod roster;
 pub mod score;
 pub mod signal;

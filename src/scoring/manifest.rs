@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use super::drift::Drift;
 use super::refusal::Refusal;
 use crate::domain::catalog::{Catalog, ModelSpec};
 
@@ -39,6 +40,8 @@ pub struct Manifest {
     pub golden_sha256: String,
     /// From what it learned.
     pub training: Training,
+    /// How that was distributed; none: drift cannot be told.
+    pub drift: Option<Drift>,
 }
 
 /// From what a model learned.
@@ -126,6 +129,9 @@ impl Manifest {
             });
         }
         found.extend(self.check_features(&names(catalog, model)));
+        if let Some(Err(refusals)) = self.drift.as_ref().map(|drift| drift.trained(&self.features)) {
+            found.extend(refusals);
+        }
         found
     }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::catalog::ModelIx;
 pub use crate::domain::score::{Row, Score, Unscored};
 
+pub mod drift;
 pub mod library;
 pub mod manifest;
 pub mod onnx;

@@ -91,6 +91,14 @@ pub enum Refusal {
         /// In the manifest.
         expected: String,
     },
+    /// What the manifest says of training's distributions makes no sense.
+    #[error("drift of {name}: {reason}")]
+    Drift {
+        /// `score`, or the feature.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// ONNX Runtime does not take the graph, or its inputs and outputs are not what they have to be.
     #[error("the graph cannot serve: {reason}")]
     Graph {
