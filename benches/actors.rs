@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use intentd::actors::{self, Core, Entity, Options, Parts, ProjectionSink};
+use intentd::actors::{self, Core, Entity, Options, Parts, ProjectionSink, Watch};
 use intentd::domain::catalog::ModelIx;
 use intentd::domain::entity::{Effect, Input};
 use intentd::domain::event::{Behaviour, Fact, NewEvent, Position, Recorded, Revision};
 use intentd::domain::id::{AlertId, EventId, UserId};
 use intentd::domain::score::{Score, Unscored};
 use intentd::domain::time::Timestamp;
+use intentd::projection::performance::{Measure, Performance};
 use intentd::projection::{
     AlertChange, AlertDetail, AlertQuery, AlertView, Error, Listed, ParkedView, SignalView, Stats,
     UnscoredView, Views,
@@ -120,6 +121,9 @@ impl Views for Nothing {
     fn stats(&self, _: Option<Timestamp>, _: Option<Timestamp>) -> Result<Stats, Error> {
         none()
     }
+    fn performance(&self, _: &Measure) -> Result<Performance, Error> {
+        none()
+    }
     fn parked(&self, _: usize, _: Option<&str>) -> Result<Listed<ParkedView>, Error> {
         none()
     }
@@ -181,6 +185,7 @@ async fn run(store: MemoryStore) -> (f64, f64) {
         open_sink: Arc::new(|| Ok(Box::new(Nothing))),
         views: Arc::new(Nothing),
         models: Arc::new(Vec::new),
+        watch: Arc::new(Watch::blind()),
         wall: || Timestamp::MIN,
         options: Options { resident_max: 200_000, ..Options::default() },
     };

@@ -11,11 +11,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::actors::{self, Daemon, OpenSink, ProjectionSink, RuleCore};
+use crate::actors::{self, Daemon, OpenSink, ProjectionSink, RuleCore, TrainedOn, Watch};
 use crate::clock;
 use crate::commands::NotReady;
 use crate::config::Config;
-use crate::domain::catalog::Catalog;
+use crate::domain::catalog::{Catalog, ModelSpec};
 use crate::domain::codec::check_ingest;
 use crate::domain::entity::{Rules, Snapshot};
 use crate::domain::event::{Position, Recorded};
@@ -136,6 +136,7 @@ impl App {
         let models = Arc::new(models);
         report(&models);
         let layout = Layout::of(&config.data_dir);
+        let config = &folding(config, &catalog);
         let first = open_projection(&layout.projection, store.id(), config)?;
         let views = first.reader();
         drop(first);
@@ -146,6 +147,7 @@ impl App {
         let rules = Arc::new(Rules::new(Catalog::clone(&catalog)));
         let scorers = Arc::clone(&models);
         let lacking = Arc::clone(&models);
+        let watch = watch(config, &catalog, &models);
         let parts = actors::Parts {
             store: Arc::clone(&store),
             core: Arc::new(RuleCore::new(rules)),
@@ -155,6 +157,7 @@ impl App {
             open_sink: sink(layout.projection, store.id(), config.clone()),
             views: Arc::new(views.clone()),
             models: Arc::new(move || degraded(&lacking)),
+            watch: Arc::new(watch),
             wall: clock::wall,
             options: config.pipeline.clone(),
         };
@@ -221,6 +224,27 @@ impl App {
 /// The check that every event passes before it is appended.
 pub fn check(catalog: Arc<Catalog>, future_max: Duration) -> http::Check {
     Arc::new(move |json| check_ingest(&catalog, json, clock::wall(), future_max))
+}
+
+/// The configuration with what the view has to know of the catalogue.
+fn folding(config: &Config, catalog: &Catalog) -> Config {
+    let mut config = config.clone();
+    let models_of = |event: usize| {
+        let converts =
+            |model: &&ModelSpec| model.conversion_events.iter().any(|kind| usize::from(kind.0) == event);
+        catalog.models.iter().filter(converts).map(|model| model.name.clone()).collect()
+    };
+    let named = catalog.events.iter().enumerate().map(|(at, event)| (event.name.clone(), models_of(at)));
+    config.projection.conversion_events =
+        named.filter(|(_, models): &(String, Vec<String>)| !models.is_empty()).collect();
+    config
+}
+
+/// The watch over what models see and say.
+fn watch(config: &Config, catalog: &Catalog, models: &Arc<Registry>) -> Watch {
+    let manifests = Arc::clone(models);
+    let trained_on: TrainedOn = Arc::new(move |model, version| manifests.trained_on(model, version));
+    Watch::new(catalog, config.pipeline.watch_days, trained_on, clock::wall())
 }
 
 /// Why models cannot score; empty when all can.

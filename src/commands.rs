@@ -9,6 +9,7 @@ use crate::domain::alert::{Outcome, Status};
 use crate::domain::entity::{Description, LastScore, Refusal};
 use crate::domain::event::Position;
 use crate::domain::id::{AlertId, UserId};
+use crate::domain::quality::Reading;
 use crate::domain::time::Timestamp;
 use crate::store::BoxFuture;
 
@@ -96,6 +97,36 @@ pub struct OutcomeGiven {
     pub by: String,
 }
 
+/// What versions of models have seen and said lately: counts in memory, begun anew with each start of the daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watching {
+    /// When the counts were begun (wall clock).
+    pub began: Timestamp,
+    /// Over how many days of event time.
+    pub days: u16,
+    /// Versions that have scored since, in the catalogue's order of models.
+    pub versions: Vec<Watched>,
+}
+
+/// One version's counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watched {
+    /// Which model.
+    pub model_type: String,
+    /// Which version.
+    pub model_version: String,
+    /// Whether it runs in shadow.
+    pub is_shadow: bool,
+    /// Whether it is the version that served last.
+    pub is_newest: bool,
+    /// Whether its manifest says what it learned from.
+    pub is_trained: bool,
+    /// The model's features, in the order of the reading's.
+    pub features: Vec<String>,
+    /// The counts.
+    pub reading: Reading,
+}
+
 /// A reason for not being ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotReady {
@@ -151,6 +182,9 @@ pub trait Commands: Send + Sync + 'static {
 
     /// The raw events behind a decision: those of the user at these revisions, as JSON.
     fn events(&self, user: UserId, revisions: Vec<u64>) -> BoxFuture<'_, Result<Vec<Bytes>, Error>>;
+
+    /// What models have seen and said since the start.
+    fn watching(&self) -> Watching;
 
     /// Why the daemon is not ready; empty when it is.
     fn not_ready(&self) -> Vec<NotReady>;

@@ -105,6 +105,22 @@ metrics_table! {
     counter alert_moves, "intentd_alert_moves_total", Count, "Alerts moved along their life.", status;
     counter outcomes, "intentd_outcomes_total", Count, "Outcomes recorded.", outcome;
 
+    gauge model_scores_watched, "intentd_model_scores_watched", Count,
+        "Scores of the serving version in the window of drift; it begins anew with the daemon.", model;
+    gauge model_score_psi, "intentd_model_score_psi", Count,
+        "Drift of calibrated scores against training (population stability index); NaN while it cannot be told.", model;
+    gauge model_feature_psi, "intentd_model_feature_psi", Count,
+        "Drift of a feature against training (population stability index); NaN while it cannot be told.", model, feature;
+    gauge model_feature_missing, "intentd_model_feature_missing_ratio", Count,
+        "Share of scored rows in which the feature was missing; NaN without rows.", model, feature;
+    gauge model_calibration_error, "intentd_model_calibration_error", Count,
+        "Expected calibration error of the newest version over its mature recorded scores; NaN without any.", model;
+    gauge model_labels, "intentd_model_labels_mature", Count,
+        "Recorded scores of the newest version whose label is known.", model;
+    gauge model_alert_rate, "intentd_model_alert_rate_projected", Count,
+        "Alerts per user and year at the pace of recent days; NaN with less than a day of log.", model;
+    gauge model_alert_budget, "intentd_model_alert_budget", Count, "Alerts per user and year that the catalogue allows.", model;
+
     gauge store_available, "intentd_store_available", Count, "1 when the store takes appends, else 0.";
     counter store_bytes, "intentd_store_written_bytes_total", Bytes, "Bytes written to the log.";
 

@@ -16,7 +16,9 @@ use super::requests::Request;
 use super::root::{self, Parts};
 use super::user::{Asked, Reply};
 use super::{history, registry};
-use crate::commands::{Commands, Error, Ingest, Ingested, NotReady, OutcomeGiven, Processed, UserScores};
+use crate::commands::{
+    Commands, Error, Ingest, Ingested, NotReady, OutcomeGiven, Processed, UserScores, Watching,
+};
 use crate::domain::alert::Status;
 use crate::domain::entity::{Answer, Command, Description, LastScore};
 use crate::domain::event::Position;
@@ -106,6 +108,8 @@ impl Daemon {
             metrics::feed_behind(behind(flow.checkpoint()));
             metrics::projection_behind(behind(*told.position.borrow()));
         }
+        parts.watch.gauges(self.now());
+        parts.watch.measure(&parts.views, self.now(), options.measure_every);
         let ingests = options.ingest_max.saturating_sub(self.0.ingesting.available_permits());
         let bounds = [
             ("in_flight", flow.in_flight(), options.in_flight_max),
@@ -346,6 +350,10 @@ impl Commands for Daemon {
 
     fn events(&self, user: UserId, revisions: Vec<u64>) -> BoxFuture<'_, Result<Vec<Bytes>, Error>> {
         Box::pin(self.0.within("the events", async move { self.0.events(&user, revisions).await }))
+    }
+
+    fn watching(&self) -> Watching {
+        self.0.parts.watch.read(self.0.now())
     }
 
     fn not_ready(&self) -> Vec<NotReady> {

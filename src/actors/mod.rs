@@ -31,6 +31,7 @@ mod scorer;
 mod sweeper;
 mod tally;
 mod user;
+mod watch;
 
 pub use self::core::{Core, Entity};
 pub use daemon::Daemon;
@@ -39,3 +40,4 @@ pub use projector::{OpenSink, ProjectionSink};
 pub use root::{Parts, StartError, start};
 pub use rules::RuleCore;
 pub use scorer::Factory;
+pub use watch::{TrainedOn, Watch};

@@ -81,6 +81,13 @@ pub struct Options {
     /// Tries of that kind.
     pub rescore_attempts: u32,
 
+    /// Days of event time over which drift and the pace of alerts are told. 28: four whole weeks, so that weekends weigh as
+    /// they do; some 200 KB per model version.
+    pub watch_days: u16,
+    /// Time between two measurements of the models for the metrics: a walk over all recorded scores, up to a second.
+    #[serde(with = "humantime_serde")]
+    pub measure_every: Duration,
+
     /// Longest wait for the answer to a command. 10 s: an HTTP client's patience.
     #[serde(with = "humantime_serde")]
     pub command_timeout: Duration,
@@ -117,6 +124,8 @@ impl Default for Options {
             sweep_max: 1_000,
             rescore_first: Duration::from_secs(5),
             rescore_attempts: 3,
+            watch_days: 28,
+            measure_every: Duration::from_secs(5 * 60),
             command_timeout: Duration::from_secs(10),
             stop_deadline: Duration::from_secs(10),
         }
@@ -137,6 +146,7 @@ impl Options {
             ("score_threads", self.score_threads),
             ("append_batch_max", self.append_batch_max),
             ("ingest_max", self.ingest_max),
+            ("watch_days", usize::from(self.watch_days)),
             ("changes_max", self.changes_max),
             ("sweep_max", self.sweep_max),
         ];
@@ -157,6 +167,9 @@ impl Options {
         }
         if self.backoff_max < self.backoff_first {
             faults.push("backoff_max: must be at least backoff_first".to_owned());
+        }
+        if self.watch_days > 366 {
+            faults.push("watch_days: must be at most 366".to_owned());
         }
         faults
     }

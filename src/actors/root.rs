@@ -17,6 +17,7 @@ use super::flow::{Flow, Reports};
 use super::options::Options;
 use super::projector::{self, OpenSink, Told};
 use super::user::Shared;
+use super::watch::Watch;
 use super::{appender, feed, registry, scorer, sweeper};
 use crate::commands::NotReady;
 use crate::domain::backoff::{Restarts, Verdict};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub views: Arc<dyn Views>,
     /// What the models lack; empty when nothing.
     pub models: Arc<dyn Fn() -> Vec<NotReady> + Send + Sync>,
+    /// Watches what models see and say.
+    pub watch: Arc<Watch>,
     /// The wall clock.
     pub wall: fn() -> Timestamp,
     /// The bounds.
@@ -168,8 +171,13 @@ impl Actor for RootActor {
         let (root, parts) = (myself.get_cell(), &arguments.parts);
         let appender =
             appender::Handle::start(Arc::clone(&parts.store), parts.options.clone(), root.clone()).await?;
-        let scorer =
-            scorer::Handle::start(Arc::clone(&parts.scorers), parts.options.clone(), root.clone()).await?;
+        let scorer = scorer::Handle::start(
+            Arc::clone(&parts.scorers),
+            Arc::clone(&parts.watch),
+            parts.options.clone(),
+            root.clone(),
+        )
+        .await?;
         let shared = Arc::new(Shared {
             core: Arc::clone(&parts.core),
             store: Arc::clone(&parts.store),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::options::Options;
 use super::user;
+use super::watch::Watch;
 use crate::domain::catalog::ModelIx;
 use crate::domain::entity::Ticket;
 use crate::domain::score::{Row, Score, Unscored};
@@ -54,10 +55,11 @@ pub(super) struct Handle(ActorRef<Message>);
 impl Handle {
     pub(super) async fn start(
         factory: Factory,
+        watch: Arc<Watch>,
         options: Options,
         root: ActorCell,
     ) -> Result<Self, ractor::SpawnErr> {
-        Actor::spawn_linked(None, ScorerActor { factory, options }, (), root)
+        Actor::spawn_linked(None, ScorerActor { factory, watch, options }, (), root)
             .await
             .map(|(actor, _ended)| Self(actor))
     }
@@ -76,6 +78,7 @@ impl Handle {
 
 struct ScorerActor {
     factory: Factory,
+    watch: Arc<Watch>,
     options: Options,
 }
 
@@ -189,10 +192,11 @@ impl ScorerActor {
             state.batches += 1;
             let batch = state.batches;
             lane.call = Some(Call { batch, since: Instant::now(), jobs });
-            let myself = myself.clone();
+            let (myself, watch) = (myself.clone(), Arc::clone(&self.watch));
             // The runtime's blocking threads stay warm; each holds one scorer for one call.
             drop(tokio::task::spawn_blocking(move || {
                 let (scorer, answers) = call(scorer, &rows);
+                watch.note(&rows, &answers);
                 if myself.send_message(Message::Done { lane: at, batch, scorer, answers }).is_err() {
                     tracing::debug!("scores for a scorer that has ended");
                 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::catalog::ModelIx;
+use super::time::Timestamp;
 
 /// What one model says of one feature vector.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,8 @@ pub struct Shadow {
 pub struct Row {
     /// The model.
     pub model: ModelIx,
+    /// Event time of the features.
+    pub as_of: Timestamp,
     /// The model's features in the model's order; NaN where unknown.
     pub features: Box<[f32]>,
 }

@@ -32,6 +32,7 @@ mod openapi;
 mod options;
 mod outcomes;
 mod parked;
+mod performance;
 mod problem;
 mod query;
 mod routes;

@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::routes::{Call, with_type};
-use super::{alerts, events, health, outcomes, parked, signals, stats, stream, users};
+use super::{alerts, events, health, outcomes, parked, performance, signals, stats, stream, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,6 +31,7 @@ use super::{alerts, events, health, outcomes, parked, signals, stats, stream, us
         alerts::get,
         alerts::set_status,
         stats::get,
+        performance::get,
         stream::alerts,
         outcomes::record,
         outcomes::conversion,
@@ -51,6 +52,7 @@ use super::{alerts, events, health, outcomes, parked, signals, stats, stream, us
         (name = "alerts", description = "Who is worth a call, and why."),
         (name = "outcomes", description = "What really happened."),
         (name = "scoring", description = "Scores on request."),
+        (name = "models", description = "How good the models are."),
         (name = "users", description = "What is known of a person."),
         (name = "operation", description = "For those who run the daemon."),
     )

@@ -22,7 +22,9 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::query::{Query, decode};
-use super::{App, alerts, body, events, health, openapi, outcomes, parked, signals, stats, stream, users};
+use super::{
+    App, alerts, body, events, health, openapi, outcomes, parked, performance, signals, stats, stream, users,
+};
 use crate::domain::id::UserId;
 use crate::metrics;
 use crate::store::BoxFuture;
@@ -72,6 +74,7 @@ routes! {
     POST "/api/v1/events" => events::append,
     GET "/api/v1/alerts" => alerts::list,
     GET "/api/v1/alerts/stats" => stats::get,
+    GET "/api/v1/alerts/models/performance" => performance::get,
     POST "/api/v1/alerts/process-signals" => users::process_signals,
     POST "/api/v1/alerts/score-user" => users::score_one,
     POST "/api/v1/alerts/score-users" => users::score_many,

@@ -301,6 +301,12 @@ pub trait Views: Send + Sync + 'static {
     /// Unavailable or unusable.
     fn stats(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Stats, Error>;
 
+    /// How good models are.
+    ///
+    /// # Errors
+    /// Unavailable or unusable.
+    fn performance(&self, asked: &performance::Measure) -> Result<performance::Performance, Error>;
+
     /// Parked events, newest first.
     ///
     /// # Errors
@@ -333,4 +339,5 @@ pub trait Views: Send + Sync + 'static {
     fn position(&self) -> Result<Option<Position>, Error>;
 }
 
+pub mod performance;
 pub mod sqlite;

@@ -16,7 +16,8 @@ use super::onnx::{Graph, OnnxScorer, Serving, Slot};
 use super::refusal::Refusal;
 use super::runtime::{self, Runtime};
 use super::{Options, trial};
-use crate::domain::catalog::{Catalog, ModelSpec};
+use crate::domain::catalog::{Catalog, ModelIx, ModelSpec};
+use crate::domain::quality::Trained;
 use crate::error::Chain;
 
 /// Largest file of a model folder that is read: a graph of 40 features has some 100 KB, and a wrong path may name anything.
@@ -123,6 +124,14 @@ impl Registry {
             }
         }
         lines
+    }
+
+    /// What a version that serves learned from, if its manifest says so.
+    pub fn trained_on(&self, model: ModelIx, version: &str) -> Option<Arc<Trained>> {
+        let loaded = self.entries.get(usize::from(model.0))?.serving.as_ref()?;
+        let manifest = Some(&loaded.manifest).filter(|_| *loaded.version == *version)?;
+        // What makes no sense was refused before it served.
+        manifest.drift.as_ref()?.trained(&manifest.features).ok()
     }
 
     /// Sessions for one scoring thread.

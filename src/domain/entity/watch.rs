@@ -217,7 +217,11 @@ impl Watch {
             return None;
         }
         let moment = self.moment(occurrence);
-        let row = |model: ModelIx| Row { model, features: self.features.row(&rules.plan, model, &moment) };
+        let row = |model: ModelIx| Row {
+            model,
+            as_of: self.clock,
+            features: self.features.row(&rules.plan, model, &moment),
+        };
         Some(Box::new(Found {
             detected,
             requested,

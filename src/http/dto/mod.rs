@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod alert;
+mod live;
 mod parked;
+mod performance;
 mod request;
 mod stats;
 mod user;
 
 pub(super) use alert::{Alert, AlertDetail, Cause, Contribution, SignalRef};
 pub(super) use parked::Parked;
+pub(super) use performance::Performance;
 pub(super) use request::{
     AlertFilters, Events, NewConversion, NewOutcome, ProcessSignals, ScoreUser, ScoreUsers, StatusChange,
     check_models, known_model,

@@ -7,15 +7,16 @@ use rusqlite::{Connection, params};
 use serde::Deserialize;
 
 use super::Unreadable;
-use super::row::{AlertRow, Names, intern, lookup};
-use super::unscored;
+use super::recorded::{self, Of};
+use super::row::{AlertRow, Names, intern};
+use super::{shadows, unscored};
 use crate::domain::codec;
 use crate::domain::event::{
     AlertEscalated, AlertOutcomeRecorded, AlertRearmed, AlertScored, AlertStatusChanged, CONVERSION_RECORDED,
-    ConversionRecorded, EventParked, EventUnparked, IntentEvent, Position, Recorded, ScoringFailed,
-    SignalDetected, UserScored,
+    ChallengerScored, ConversionRecorded, EventParked, EventUnparked, IntentEvent, Position, Recorded,
+    ScoringFailed, SignalDetected, UserScored,
 };
-use crate::domain::id::{AlertId, UserId, stream};
+use crate::domain::id::{AlertId, BadId, UserId, stream};
 use crate::domain::time::Timestamp;
 use crate::projection::AlertChange;
 
@@ -43,11 +44,12 @@ impl From<rusqlite::Error> for Fault {
 /// Folds the events that stand behind the checkpoint, and moves it.
 pub(super) fn batch(
     connection: &Connection,
+    conversion_events: &[(String, Vec<String>)],
     checkpoint: Option<Position>,
     events: &[Recorded],
     through: Position,
 ) -> rusqlite::Result<Applied> {
-    let mut fold = Fold { connection, totals: Totals::default() };
+    let mut fold = Fold { connection, conversion_events, totals: Totals::default() };
     let mut applied = Applied { changes: Vec::new(), unreadable: Vec::new(), through };
     let mut seen = checkpoint;
     for event in events {
@@ -97,15 +99,16 @@ impl Totals {
     }
 }
 
-/// The one thing read of a user's first event, whatever its type.
+/// The one thing read of a user's first event and of conversions, whatever their type.
 #[derive(Deserialize)]
-struct First {
+struct When {
     #[serde(rename = "occurredAt")]
     occurred_at: Timestamp,
 }
 
 struct Fold<'a> {
     connection: &'a Connection,
+    conversion_events: &'a [(String, Vec<String>)],
     totals: Totals,
 }
 
@@ -125,7 +128,7 @@ impl Fold<'_> {
         if event.revision == 0 {
             self.totals.users += 1;
             // Other systems may write events without a time; they count all the same.
-            if let Ok(first) = serde_json::from_slice::<First>(&event.data) {
+            if let Ok(first) = serde_json::from_slice::<When>(&event.data) {
                 self.totals.saw(first.occurred_at);
             }
         }
@@ -135,6 +138,28 @@ impl Fold<'_> {
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO conversions VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![key.0, key.1, key.2, fact.converted, fact.conversion_value])?;
+            let of = Of { user: key.0, model: key.1 };
+            if fact.converted {
+                recorded::converted(self.connection, of, fact.occurred_at, recorded::RECORDED)?;
+            } else {
+                recorded::taken_back(self.connection, of, key.2, recorded::RECORDED)?;
+            }
+        }
+        let is_conversion = |(name, _): &&(String, Vec<String>)| *name == *event.event_type;
+        match self.conversion_events.iter().find(is_conversion) {
+            Some((_, models)) => self.conversion(event, models),
+            None => Ok(()),
+        }
+    }
+
+    /// A behaviour event by which the user converts.
+    fn conversion(&self, event: &Recorded, models: &[String]) -> Result<(), Fault> {
+        let name = event.stream.strip_prefix(stream::USER).unwrap_or_default();
+        let user: UserId = name.parse().map_err(|error: BadId| Fault::Event(error.to_string()))?;
+        let When { occurred_at } = parse(event)?;
+        for model in models {
+            let of = Of { user: self.user(&user)?, model: self.model(model)? };
+            recorded::converted(self.connection, of, occurred_at, recorded::BEHAVIOUR)?;
         }
         Ok(())
     }
@@ -147,10 +172,9 @@ impl Fold<'_> {
             IntentEvent::AlertOutcomeRecorded(fact) => self.outcome(event, &fact)?,
             IntentEvent::AlertRearmed(fact) => self.rearmed(event, &fact)?,
             IntentEvent::SignalDetected(fact) => return self.signal(event, &fact).map(|()| None),
-            IntentEvent::UserScored(fact) => return self.answered(&fact).map(|()| None),
+            IntentEvent::UserScored(fact) => return self.answered(event, &fact).map(|()| None),
             IntentEvent::ScoringFailed(fact) => return self.failed(event, &fact).map(|()| None),
-            // Alerts know nothing of a version in shadow.
-            IntentEvent::ChallengerScored(_) => return Ok(None),
+            IntentEvent::ChallengerScored(fact) => return self.shadow(event, &fact).map(|()| None),
             IntentEvent::EventParked(fact) => return self.parked(event, &fact).map(|()| None),
             IntentEvent::EventUnparked(fact) => return self.unparked(&fact).map(|()| None),
         };
@@ -170,6 +194,8 @@ impl Fold<'_> {
             return Err(Fault::Event(format!("alert {} was opened before", fact.alert_id)));
         }
         unscored::answered(self.connection, user, &fact.model_type)?;
+        let of = Of { user, model };
+        recorded::score(self.connection, event.position, of, fact.cause.revision, true, &fact.scoring)?;
         Ok(row)
     }
 
@@ -185,7 +211,10 @@ impl Fold<'_> {
     }
 
     fn outcome(&self, event: &Recorded, fact: &AlertOutcomeRecorded) -> Result<AlertRow, Fault> {
-        self.change(fact.alert_id, |row| row.outcome(event.position, fact))
+        let row = self.change(fact.alert_id, |row| row.outcome(event.position, fact))?;
+        let of = Of { user: row.user, model: row.model };
+        recorded::outcome(self.connection, row.position, of, fact)?;
+        Ok(row)
     }
 
     fn rearmed(&self, event: &Recorded, fact: &AlertRearmed) -> Result<AlertRow, Fault> {
@@ -228,12 +257,17 @@ impl Fold<'_> {
         Ok(())
     }
 
-    fn answered(&mut self, fact: &UserScored) -> Result<(), Fault> {
+    fn answered(&mut self, event: &Recorded, fact: &UserScored) -> Result<(), Fault> {
         self.totals.saw(fact.scoring.as_of);
-        if let Some(user) = lookup(self.connection, Names::Users, fact.user_id.as_str())? {
-            unscored::answered(self.connection, user, &fact.model_type)?;
-        }
-        Ok(())
+        let of = Of { user: self.user(&fact.user_id)?, model: self.model(&fact.model_type)? };
+        unscored::answered(self.connection, of.user, &fact.model_type)?;
+        Ok(recorded::score(self.connection, event.position, of, fact.cause.revision, false, &fact.scoring)?)
+    }
+
+    fn shadow(&mut self, event: &Recorded, fact: &ChallengerScored) -> Result<(), Fault> {
+        self.totals.saw(fact.as_of);
+        let of = Of { user: self.user(&fact.user_id)?, model: self.model(&fact.model_type)? };
+        Ok(shadows::record(self.connection, event.position, of, fact)?)
     }
 
     fn failed(&mut self, event: &Recorded, fact: &ScoringFailed) -> Result<(), Fault> {

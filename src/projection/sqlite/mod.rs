@@ -25,12 +25,15 @@ mod codes;
 mod cursor;
 mod failure;
 mod lists;
+mod performance;
 #[cfg(test)]
 mod plans;
 mod pool;
 mod reader;
+mod recorded;
 mod row;
 mod schema;
+mod shadows;
 mod stats;
 mod unscored;
 
@@ -55,6 +58,10 @@ pub struct Options {
     /// How long a query may run. Long ones hold back the clearing of the write-ahead log, which then grows.
     #[serde(with = "humantime_serde")]
     pub query_time_max: Duration,
+    /// Event types by which users convert, each with its models: from the catalogue, not set by hand. Another list means
+    /// another fold, so the file is then begun anew.
+    #[serde(skip)]
+    pub conversion_events: Vec<(String, Vec<String>)>,
 }
 
 impl Default for Options {
@@ -66,6 +73,7 @@ impl Default for Options {
             readers: 4,
             reader_wait_max: Duration::from_secs(2),
             query_time_max: Duration::from_secs(2),
+            conversion_events: Vec::new(),
         }
     }
 }
@@ -124,7 +132,10 @@ impl Projection {
         let fail = |error| failure::translate(&self.path, error);
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
-        let applied = apply::batch(&transaction, self.checkpoint, events, through).map_err(fail)?;
+        let applied = {
+            let conversion_events = &self.options.conversion_events;
+            apply::batch(&transaction, conversion_events, self.checkpoint, events, through).map_err(fail)?
+        };
         transaction.commit().map_err(fail)?;
         self.checkpoint = self.checkpoint.max(Some(applied.through));
         self.unreadable.extend(applied.unreadable);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::cursor::{self, List};
 use super::pool::Pool;
-use super::{Options, alerts, lists, stats, unscored};
+use super::{Options, alerts, lists, performance, stats, unscored};
 use crate::domain::event::Position;
 use crate::domain::id::{AlertId, UserId};
 use crate::domain::time::Timestamp;
+use crate::projection::performance::{Measure, Performance};
 use crate::projection::{
     AlertChange, AlertDetail, AlertQuery, AlertView, Error, Listed, ParkedView, SignalView, Stats,
     UnscoredView, Views,
@@ -49,6 +50,10 @@ impl Views for Reader {
 
     fn stats(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Stats, Error> {
         self.pool.query(|connection| stats::stats(connection, from, to))
+    }
+
+    fn performance(&self, asked: &Measure) -> Result<Performance, Error> {
+        self.pool.query(|connection| performance::performance(connection, asked))
     }
 
     fn parked(&self, limit: usize, cursor: Option<&str>) -> Result<Listed<ParkedView>, Error> {

@@ -32,8 +32,8 @@ FROM alerts a JOIN users u ON u.id = a.user JOIN models m ON m.id = a.model";
 pub(super) struct AlertRow {
     /// The position of its `AlertScored`: its key.
     pub(super) position: i64,
-    user: i64,
-    model: i64,
+    pub(super) user: i64,
+    pub(super) model: i64,
     /// When the store took its `AlertScored`: people can answer from then on.
     opened_at: Timestamp,
     /// From then to the first move by a person.
@@ -277,6 +277,7 @@ pub(super) enum Names {
     Users,
     Models,
     Tops,
+    Versions,
 }
 
 /// The number of a name, if it has one.
@@ -285,6 +286,7 @@ pub(super) fn lookup(connection: &Connection, names: Names, name: &str) -> rusql
         Names::Users => "SELECT id FROM users WHERE name = ?1",
         Names::Models => "SELECT id FROM models WHERE name = ?1",
         Names::Tops => "SELECT id FROM tops WHERE name = ?1",
+        Names::Versions => "SELECT id FROM versions WHERE name = ?1",
     };
     connection.prepare_cached(select)?.query_row([name], |row| row.get(0)).optional()
 }
@@ -298,6 +300,7 @@ pub(super) fn intern(connection: &Connection, names: Names, name: &str) -> rusql
         Names::Users => "INSERT INTO users (name) VALUES (?1)",
         Names::Models => "INSERT INTO models (name) VALUES (?1)",
         Names::Tops => "INSERT INTO tops (name) VALUES (?1)",
+        Names::Versions => "INSERT INTO versions (name) VALUES (?1)",
     };
     connection.prepare_cached(insert)?.insert([name])
 }

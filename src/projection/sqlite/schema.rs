@@ -19,7 +19,7 @@ use crate::projection::Error;
 use crate::store::StoreId;
 
 /// Raised with every change of the tables or of what a fold puts into them: the file is then folded again.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
 /// Marks the file as ours in SQLite's header: "intd".
 const MARK: i64 = 0x696e_7464;
 /// Bytes of a page: a score with forty features takes one, where the default 4,096 would spill it.
@@ -37,11 +37,12 @@ const STATEMENTS: usize = 64;
 const TABLES: &str = "
 CREATE TABLE meta (
     id INTEGER PRIMARY KEY CHECK (id = 1), store BLOB NOT NULL, checkpoint INTEGER,
-    users INTEGER NOT NULL, first_ms INTEGER, last_ms INTEGER
+    users INTEGER NOT NULL, first_ms INTEGER, last_ms INTEGER, conversion_events TEXT NOT NULL
 ) STRICT;
 CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE tops (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE versions (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE alerts (
     position INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, user INTEGER NOT NULL, model INTEGER NOT NULL,
     top INTEGER NOT NULL, status INTEGER NOT NULL, priority INTEGER NOT NULL, raw REAL NOT NULL,
@@ -77,6 +78,23 @@ CREATE TABLE conversions (
     user INTEGER NOT NULL, model INTEGER NOT NULL, occurred_at INTEGER NOT NULL, converted INTEGER NOT NULL,
     value REAL, PRIMARY KEY (user, model, occurred_at)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE happened (
+    user INTEGER NOT NULL, model INTEGER NOT NULL, at INTEGER NOT NULL, source INTEGER NOT NULL,
+    PRIMARY KEY (user, model, at, source)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE scores (
+    position INTEGER PRIMARY KEY, user INTEGER NOT NULL, model INTEGER NOT NULL, as_of INTEGER NOT NULL,
+    revision INTEGER NOT NULL, alert INTEGER NOT NULL, version INTEGER NOT NULL, probability REAL NOT NULL,
+    converted_at INTEGER, outcome INTEGER, converted INTEGER, outcomes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX scores_user ON scores (user, model, as_of, revision, alert);
+CREATE TABLE shadows (
+    position INTEGER PRIMARY KEY, user INTEGER NOT NULL, model INTEGER NOT NULL, as_of INTEGER NOT NULL,
+    version INTEGER NOT NULL, champion INTEGER NOT NULL, probability REAL NOT NULL,
+    champion_probability REAL NOT NULL, would_alert INTEGER NOT NULL, champion_would_alert INTEGER NOT NULL,
+    converted_at INTEGER
+) STRICT;
+CREATE INDEX shadows_user ON shadows (user, model, as_of);
 ";
 
 /// Why the file was begun anew.
@@ -92,6 +110,8 @@ pub enum Reset {
         /// That store.
         found: StoreId,
     },
+    /// The catalogue has named other events as conversions since.
+    ConversionEvents,
 }
 
 impl fmt::Display for Reset {
@@ -99,6 +119,7 @@ impl fmt::Display for Reset {
         match self {
             Self::Schema { found } => write!(f, "it had schema {found}, this release has {SCHEMA}"),
             Self::Store { found } => write!(f, "it was folded from store {found}"),
+            Self::ConversionEvents => write!(f, "the catalogue names other events as conversions"),
         }
     }
 }
@@ -121,17 +142,18 @@ enum Found {
 pub(super) fn open(path: &Path, store: StoreId, options: &Options) -> Result<Opened, Error> {
     let fail = |error| translate(path, error);
     let connection = connect(path, options).map_err(fail)?;
-    match inspect(&connection, store).map_err(fail)? {
+    let conversion_events = conversion_events(options)?;
+    match inspect(&connection, store, &conversion_events).map_err(fail)? {
         Found::Ours(checkpoint) => Ok(Opened { connection, checkpoint, reset: None }),
         Found::Empty => {
-            create(&connection, store).map_err(fail)?;
+            create(&connection, store, &conversion_events).map_err(fail)?;
             Ok(Opened { connection, checkpoint: None, reset: None })
         }
         Found::Outdated(reset) => {
             drop(connection);
             delete(path)?;
             let connection = connect(path, options).map_err(fail)?;
-            create(&connection, store).map_err(fail)?;
+            create(&connection, store, &conversion_events).map_err(fail)?;
             Ok(Opened { connection, checkpoint: None, reset: Some(reset) })
         }
         Found::Foreign => Err(Error::Unusable {
@@ -175,7 +197,13 @@ pub(super) fn cache_size(bytes: u32) -> i64 {
     -i64::from(bytes / 1024)
 }
 
-fn inspect(connection: &Connection, store: StoreId) -> rusqlite::Result<Found> {
+/// The conversion events as the file remembers them: figures folded by others are not ours.
+fn conversion_events(options: &Options) -> Result<String, Error> {
+    serde_json::to_string(&options.conversion_events)
+        .map_err(|error| Error::Unavailable { reason: error.to_string() })
+}
+
+fn inspect(connection: &Connection, store: StoreId, conversion_events: &str) -> rusqlite::Result<Found> {
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
@@ -189,23 +217,31 @@ fn inspect(connection: &Connection, store: StoreId) -> rusqlite::Result<Found> {
         return Ok(Found::Outdated(Reset::Schema { found }));
     }
     let meta = connection
-        .query_row("SELECT store, checkpoint FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT store, checkpoint, conversion_events FROM meta", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
+        })
         .optional()?;
-    let Some((found, checkpoint)) = meta else {
+    let Some((found, checkpoint, folded_by)) = meta else {
         return Ok(Found::Outdated(Reset::Schema { found }));
     };
     let found = StoreId(Uuid::from_bytes(found));
     if found != store {
         return Ok(Found::Outdated(Reset::Store { found }));
     }
+    if folded_by != conversion_events {
+        return Ok(Found::Outdated(Reset::ConversionEvents));
+    }
     let checkpoint: Option<i64> = checkpoint;
     Ok(Found::Ours(checkpoint.map(|at| Position(at.cast_unsigned()))))
 }
 
-fn create(connection: &Connection, store: StoreId) -> rusqlite::Result<()> {
+fn create(connection: &Connection, store: StoreId, conversion_events: &str) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(TABLES)?;
-    transaction.execute("INSERT INTO meta (id, store, users) VALUES (1, ?1, 0)", [store.0.as_bytes()])?;
+    transaction.execute(
+        "INSERT INTO meta (id, store, users, conversion_events) VALUES (1, ?1, 0, ?2)",
+        rusqlite::params![store.0.as_bytes(), conversion_events],
+    )?;
     transaction.pragma_update(None, "application_id", MARK)?;
     transaction.pragma_update(None, "user_version", SCHEMA)?;
     transaction.commit()

@@ -4,6 +4,7 @@ mod alerts;
 mod client;
 mod commands;
 mod events;
+mod performance;
 mod samples;
 mod sockets;
 mod streams;

@@ -6,13 +6,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use intentd::commands::{Commands, Error, Ingest, Ingested, NotReady, OutcomeGiven, Processed, UserScores};
+use intentd::commands::{
+    Commands, Error, Ingest, Ingested, NotReady, OutcomeGiven, Processed, UserScores, Watching,
+};
 use intentd::domain::alert::Status;
 use intentd::domain::entity::{Description, LastScore, Refusal};
 use intentd::domain::event::{NamedValue, Position};
 use intentd::domain::id::{AlertId, EventId, UserId};
 use intentd::domain::policy::Priority;
 use intentd::domain::time::Timestamp;
+use intentd::projection::performance::{Measure, Performance};
 use intentd::projection::{
     self, AlertChange, AlertDetail, AlertQuery, AlertView, Listed, ParkedView, SignalView, Stats,
     UnscoredView, Views,
@@ -210,6 +213,10 @@ impl Commands for World {
         })
     }
 
+    fn watching(&self) -> Watching {
+        super::performance::watching()
+    }
+
     fn not_ready(&self) -> Vec<NotReady> {
         self.not_ready.lock().unwrap().clone()
     }
@@ -285,6 +292,11 @@ impl Views for World {
             users: 1_000,
             span_days: 365.2425 / 2.0,
         })
+    }
+
+    fn performance(&self, asked: &Measure) -> Result<Performance, projection::Error> {
+        self.query()?;
+        Ok(super::performance::measured(asked))
     }
 
     fn parked(&self, _: usize, _: Option<&str>) -> Result<Listed<ParkedView>, projection::Error> {

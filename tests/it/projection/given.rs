@@ -35,7 +35,7 @@ pub struct Step {
 }
 
 pub fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0u8..16, 0u8..4, any::<u8>(), any::<u8>(), 0u8..5).prop_map(|(kind, user, a, b, day)| Step {
+    let step = (0u8..17, 0u8..4, any::<u8>(), any::<u8>(), 0u8..5).prop_map(|(kind, user, a, b, day)| Step {
         kind,
         user,
         a,
@@ -176,6 +176,7 @@ impl Log {
             }
             (13, _) => self.fact(IntentEvent::SignalDetected(signal(step, user, cause)), step.user),
             (14, _) => self.conversion(step, user, model),
+            (16, _) => self.fact(IntentEvent::ChallengerScored(shadow(step, user, model, cause)), step.user),
             _ => self.behaviour(step, &user),
         }
     }
@@ -270,6 +271,23 @@ pub fn scoring(step: Step) -> Scoring {
         probability: f32::from(step.b % 5) / 5.1,
         bias: -0.25,
         features,
+    }
+}
+
+fn shadow(step: Step, user_id: UserId, model_type: String, cause: Cause) -> ChallengerScored {
+    let (probability, champion_probability) = (f32::from(step.b % 7) / 7.1, f32::from(step.b % 5) / 5.1);
+    ChallengerScored {
+        user_id,
+        model_type,
+        model_version: format!("2026-02-0{}", step.a % 2),
+        raw: probability,
+        probability,
+        would_alert: probability >= 0.5,
+        champion_version: format!("2026-01-0{}", step.b % 2),
+        champion_probability,
+        champion_would_alert: champion_probability >= 0.5,
+        as_of: at(step.day),
+        cause,
     }
 }
 

@@ -3,6 +3,7 @@
 mod given;
 mod measure;
 mod naive;
+mod performance;
 mod unusual;
 
 use std::collections::HashSet;
@@ -24,7 +25,9 @@ const SORTS: [Sort; 3] =
     [Sort::ScoredAtDescending, Sort::PriorityDescending, Sort::CalibratedScoreDescending];
 
 fn open(folder: &Path) -> Projection {
-    Projection::open(folder.join("p.sqlite"), STORE, Options::default()).unwrap()
+    let conversion_events = vec![("LISTING_VIEWED".to_owned(), vec!["SELL".to_owned()])];
+    let options = Options { conversion_events, ..Options::default() };
+    Projection::open(folder.join("p.sqlite"), STORE, options).unwrap()
 }
 
 fn apply(projection: &mut Projection, events: &[Recorded]) {
@@ -111,6 +114,7 @@ fn answers(reader: &Reader) -> String {
     for (from, to) in SPANS {
         text += &json(&reader.stats(from.map(at), to.map(at)).unwrap());
     }
+    text += &format!("{:?}", reader.performance(&performance::question(20)).unwrap());
     text += &json(&reader.due(at(4), 100).unwrap());
     for change in reader.changes(Position(0), 1_000).unwrap() {
         text += &json(&(change.position, change.event_type, change.alert));
@@ -173,6 +177,7 @@ proptest! {
         let expected: Vec<_> = naive::fold(&log).changes.iter().map(json).collect();
         prop_assert_eq!(told, expected);
         check_against_naive(&log, &projection.reader());
+        performance::check(&log, &projection.reader());
     }
 
     #[test]

@@ -107,6 +107,7 @@ impl Naive {
                 self.times.push(fact.scoring.as_of);
                 self.failures.remove(&(fact.user_id.clone(), fact.model_type.clone()));
             }
+            IntentEvent::ChallengerScored(fact) => self.times.push(fact.as_of),
             IntentEvent::ScoringFailed(fact) => {
                 self.times.push(fact.as_of);
                 for model in &fact.model_types {

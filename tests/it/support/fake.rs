@@ -103,7 +103,8 @@ impl FakeEntity {
                 self.tickets += 1;
                 let ticket = Ticket(self.tickets);
                 let features = vec![event.revision as f32].into();
-                effects.push(Effect::Score { ticket, rows: vec![Row { model: ModelIx(0), features }] });
+                let row = Row { model: ModelIx(0), as_of: self.clock, features };
+                effects.push(Effect::Score { ticket, rows: vec![row] });
                 Turn::Score(event, Some(ticket))
             }
             _ => Turn::Plain(event),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use intentd::actors::{self, Core, Daemon, Factory, Options, Parts, ProjectionSink};
+use intentd::actors::{self, Core, Daemon, Factory, Options, Parts, ProjectionSink, Watch};
 use intentd::domain::event::{NewEvent, Position, Recorded};
 use intentd::domain::id::{AlertId, EventId, UserId};
 use intentd::domain::time::Timestamp;
+use intentd::projection::performance::{Measure, Performance};
 use intentd::projection::{
     self, AlertChange, AlertDetail, AlertQuery, AlertView, Listed, ParkedView, SignalView, Stats,
     UnscoredView, Views,
@@ -66,6 +67,9 @@ impl Views for Seen {
     }
     fn stats(&self, _: Option<Timestamp>, _: Option<Timestamp>) -> Result<Stats, projection::Error> {
         unimplemented!()
+    }
+    fn performance(&self, _: &Measure) -> Result<Performance, projection::Error> {
+        Ok(Performance::default())
     }
     fn parked(&self, _: usize, _: Option<&str>) -> Result<Listed<ParkedView>, projection::Error> {
         unimplemented!()
@@ -126,6 +130,7 @@ impl World {
             open_sink: Arc::new(move || Ok(Box::new(seen.clone()))),
             views: Arc::new(self.seen.clone()),
             models: Arc::new(Vec::new),
+            watch: Arc::new(Watch::blind()),
             wall: || Timestamp::from_millis(1_700_000_000_000),
             options: self.options.clone(),
         };
