@@ -11,3 +11,4 @@ score=$(systemd-analyze security --offline=true "$work/intentd-check.service" | 
 echo "systemd-analyze security: $score"
 awk -v score="$score" 'BEGIN { exit !(score != "" && score <= 2.0) }'
 promtool check rules config/prometheus/intentd.rules.yml
+promtool test rules config/prometheus/intentd.rules.test.yml

@@ -178,17 +178,23 @@ impl VersionPerformance {
 impl ModelPerformance {
     /// Over all versions, see [`VersionPerformance::precision`].
     pub fn precision(&self) -> Option<f64> {
-        share(self.of_alerts(|alerts| alerts.positives), self.of_alerts(|alerts| alerts.mature))
+        let alerts = self.labels(|version| version.alerts);
+        share(alerts.positives, alerts.mature)
     }
 
     /// Over all versions, see [`VersionPerformance::recall`].
     pub fn recall(&self) -> Option<f64> {
-        let positives = self.of_alerts(|alerts| alerts.positives);
+        let positives = self.labels(|version| version.alerts).positives;
         share(positives, positives + self.missed)
     }
 
-    fn of_alerts(&self, count: impl Fn(&Labels) -> u64) -> u64 {
-        self.versions.iter().map(|version| count(&version.alerts)).sum()
+    /// Labels summed up over all versions.
+    pub fn labels(&self, of: impl Fn(&VersionPerformance) -> Labels) -> Labels {
+        self.versions.iter().map(of).fold(Labels::default(), |sum, each| Labels {
+            rows: sum.rows + each.rows,
+            mature: sum.mature + each.mature,
+            positives: sum.positives + each.positives,
+        })
     }
 
     /// The version that scored last.

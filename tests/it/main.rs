@@ -20,6 +20,7 @@ mod daemon;
 mod daemon_degraded;
 mod daemon_http;
 mod daemon_kill;
+mod daemon_performance;
 mod daemon_rebuild;
 mod fold;
 mod http;

@@ -49,6 +49,8 @@ struct Model {
     precision: Option<f64>,
     /// Over all versions: positive alerts / (positive alerts + missed conversions).
     recall: Option<f64>,
+    /// How many labels are known, over all versions.
+    labels: LabelsBySource,
     /// Conversions.
     conversions: Conversions,
     /// The pace of alerts against the budget.
@@ -283,6 +285,10 @@ impl Model {
             horizon_days: spec.horizon.as_secs_f64() / 86_400.0,
             precision: model.precision(),
             recall: model.recall(),
+            labels: LabelsBySource {
+                alerts: model.labels(|version| version.alerts).into(),
+                requested: model.labels(|version| version.requested).into(),
+            },
             conversions: Conversions { known: model.conversions, missed: model.missed },
             budget: Budget {
                 days: figures.pace_days,

@@ -93,6 +93,9 @@ async fn each_version_has_its_figures() {
     let model = &answer["models"][0];
     assert_eq!((&model["modelType"], &model["horizonDays"]), (&json!("SELL"), &json!(90.0)));
     assert_eq!((&model["precision"], &model["recall"]), (&json!(0.75), &json!(3.0 / 7.0)));
+    let requested = json!({"rows": 10, "mature": 4, "positives": 0});
+    assert_eq!(model["labels"]["requested"], requested);
+    assert_eq!(model["labels"]["alerts"], json!({"rows": 7, "mature": 4, "positives": 3}));
     assert_eq!(model["conversions"], json!({"known": 7, "missed": 4}));
     let version = &model["versions"][1];
     assert_eq!((&version["modelVersion"], &version["alerts"]), (&json!("2"), &json!(6)));

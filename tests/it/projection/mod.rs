@@ -24,10 +24,14 @@ const STORE: StoreId = StoreId(Uuid::from_u128(7));
 const SORTS: [Sort; 3] =
     [Sort::ScoredAtDescending, Sort::PriorityDescending, Sort::CalibratedScoreDescending];
 
-fn open(folder: &Path) -> Projection {
+/// A catalogue's word: views are how people sell.
+fn options() -> Options {
     let conversion_events = vec![("LISTING_VIEWED".to_owned(), vec!["SELL".to_owned()])];
-    let options = Options { conversion_events, ..Options::default() };
-    Projection::open(folder.join("p.sqlite"), STORE, options).unwrap()
+    Options { conversion_events, ..Options::default() }
+}
+
+fn open(folder: &Path) -> Projection {
+    Projection::open(folder.join("p.sqlite"), STORE, options()).unwrap()
 }
 
 fn apply(projection: &mut Projection, events: &[Recorded]) {

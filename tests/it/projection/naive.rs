@@ -1,6 +1,6 @@
 //! The projection as a few vectors: the same answers by the plainest means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use intentd::domain::alert::Status;
 use intentd::domain::event::*;
@@ -20,6 +20,8 @@ pub struct Naive {
     /// Per user and model: attempts, event time, reason, place.
     pub failures: BTreeMap<(UserId, String), (u32, Timestamp, String, usize)>,
     conversions: BTreeMap<(UserId, String, Timestamp), bool>,
+    /// Models that scored without an alert, or that views are conversions of.
+    scored: BTreeSet<String>,
     responses: BTreeMap<AlertId, i64>,
     recorded: BTreeMap<AlertId, Timestamp>,
     users: u64,
@@ -31,6 +33,9 @@ pub fn fold(log: &Log) -> Naive {
     for (place, (event, told)) in log.events.iter().zip(&log.told).enumerate() {
         if event.stream.starts_with("user-") && event.revision == 0 {
             naive.users += 1;
+        }
+        if &*event.event_type == "LISTING_VIEWED" {
+            naive.scored.insert("SELL".to_owned());
         }
         match told {
             Told::Fact(fact) => naive.fact(place, event, fact),
@@ -104,10 +109,14 @@ impl Naive {
     fn beside(&mut self, place: usize, fact: &IntentEvent) {
         match fact {
             IntentEvent::UserScored(fact) => {
+                self.scored.insert(fact.model_type.clone());
                 self.times.push(fact.scoring.as_of);
                 self.failures.remove(&(fact.user_id.clone(), fact.model_type.clone()));
             }
-            IntentEvent::ChallengerScored(fact) => self.times.push(fact.as_of),
+            IntentEvent::ChallengerScored(fact) => {
+                self.scored.insert(fact.model_type.clone());
+                self.times.push(fact.as_of);
+            }
             IntentEvent::ScoringFailed(fact) => {
                 self.times.push(fact.as_of);
                 for model in &fact.model_types {
@@ -202,6 +211,7 @@ impl Naive {
             .iter()
             .map(|alert| alert.model_type.clone())
             .chain(self.conversions.keys().map(|key| key.1.clone()))
+            .chain(self.scored.iter().cloned())
             .map(|model| (model, 0))
             .collect();
         let mut days = BTreeMap::new();

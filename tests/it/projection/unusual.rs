@@ -9,7 +9,7 @@ use intentd::store::StoreId;
 use uuid::Uuid;
 
 use super::given::{Step, at, log};
-use super::{STORE, answers, apply, open};
+use super::{STORE, answers, apply, open, options};
 
 fn events(count: usize) -> Vec<Recorded> {
     let step = |at: usize| Step {
@@ -26,7 +26,7 @@ fn events(count: usize) -> Vec<Recorded> {
 fn a_full_disk_leaves_nothing_half_done_and_passes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.sqlite");
-    let small = Options { file_bytes_max: 600_000, ..Options::default() };
+    let small = Options { file_bytes_max: 600_000, ..options() };
     let mut projection = Projection::open(&path, STORE, small).unwrap();
     let events = events(2_000);
     let mut done = 0;
@@ -97,13 +97,13 @@ fn a_file_of_another_store_or_schema_is_begun_anew_and_says_so() {
     drop(projection);
 
     let other = StoreId(Uuid::from_u128(8));
-    let projection = Projection::open(&path, other, Options::default()).unwrap();
+    let projection = Projection::open(&path, other, options()).unwrap();
     assert_eq!(projection.reset(), Some(&Reset::Store { found: STORE }));
     assert_eq!(projection.position(), None);
     assert_eq!(projection.reader().alerts(&AlertQuery::default()).unwrap().items, []);
     drop(projection);
 
-    drop(Projection::open(&path, STORE, Options::default()).unwrap());
+    drop(Projection::open(&path, STORE, options()).unwrap());
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.pragma_update(None, "user_version", 77).unwrap();
     drop(raw);
@@ -111,6 +111,15 @@ fn a_file_of_another_store_or_schema_is_begun_anew_and_says_so() {
     assert_eq!(projection.reset(), Some(&Reset::Schema { found: 77 }));
     apply(&mut projection, &events);
     assert_eq!(answers(&projection.reader()), expected);
+    drop(projection);
+
+    let projection = Projection::open(&path, STORE, Options::default()).unwrap();
+    assert_eq!(
+        projection.reset(),
+        Some(&Reset::ConversionEvents),
+        "labels would be those of another catalogue"
+    );
+    assert_eq!(projection.position(), None);
 }
 
 #[test]
@@ -119,7 +128,7 @@ fn a_file_that_is_not_ours_is_left_alone() {
     let path = folder.path().join("p.sqlite");
     std::fs::write(&path, "a letter to my aunt, long enough to be taken for a header. ".repeat(50)).unwrap();
     let before = std::fs::read(&path).unwrap();
-    let error = Projection::open(&path, STORE, Options::default()).unwrap_err();
+    let error = Projection::open(&path, STORE, options()).unwrap_err();
     assert!(matches!(&error, Error::Unusable { .. }), "{error}");
     assert!(error.to_string().contains("intentd rebuild"));
     assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -127,7 +136,7 @@ fn a_file_that_is_not_ours_is_left_alone() {
     std::fs::remove_file(&path).unwrap();
     let raw = rusqlite::Connection::open(&path).unwrap();
     raw.execute_batch("CREATE TABLE accounts (money INTEGER); INSERT INTO accounts VALUES (5)").unwrap();
-    let error = Projection::open(&path, STORE, Options::default()).unwrap_err();
+    let error = Projection::open(&path, STORE, options()).unwrap_err();
     assert!(error.to_string().contains("another program"), "{error}");
     assert_eq!(raw.query_row("SELECT money FROM accounts", [], |row| row.get::<_, i64>(0)).unwrap(), 5);
 }
@@ -143,7 +152,7 @@ fn a_damaged_file_is_named_and_never_answered_from() {
     let schema_ends = 8192;
     bytes[schema_ends..].fill(0xA5);
     std::fs::write(&path, bytes).unwrap();
-    let error = match Projection::open(&path, STORE, Options::default()) {
+    let error = match Projection::open(&path, STORE, options()) {
         Err(error) => error,
         Ok(projection) => projection.reader().alerts(&AlertQuery::default()).unwrap_err(),
     };
@@ -154,7 +163,7 @@ fn a_damaged_file_is_named_and_never_answered_from() {
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
     for path in ["/proc/intentd/p.sqlite", "/nowhere/at/all/p.sqlite"] {
-        let error = Projection::open(path, STORE, Options::default()).unwrap_err();
+        let error = Projection::open(path, STORE, options()).unwrap_err();
         assert!(matches!(&error, Error::Unavailable { .. }), "{error}");
         assert!(error.to_string().contains(path), "{error}");
     }
@@ -191,7 +200,7 @@ fn a_query_that_takes_too_long_is_stopped_and_the_next_one_answers() {
     let mut projection = open(folder.path());
     apply(&mut projection, &events(4_000));
     drop(projection);
-    let hasty = Options { query_time_max: Duration::ZERO, readers: 1, ..Options::default() };
+    let hasty = Options { query_time_max: Duration::ZERO, readers: 1, ..options() };
     let projection = Projection::open(folder.path().join("p.sqlite"), STORE, hasty).unwrap();
     let reader = projection.reader();
     let Err(Error::Unavailable { reason }) = reader.stats(None, None) else { panic!("was not stopped") };
@@ -203,7 +212,7 @@ fn a_query_that_takes_too_long_is_stopped_and_the_next_one_answers() {
 #[test]
 fn more_readers_than_connections_take_turns() {
     let folder = tempfile::tempdir().unwrap();
-    let few = Options { readers: 2, ..Options::default() };
+    let few = Options { readers: 2, ..options() };
     let mut projection = Projection::open(folder.path().join("p.sqlite"), STORE, few).unwrap();
     let events = events(2_000);
     let reader = projection.reader();
