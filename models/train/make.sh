@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=${1:-2026.11.2}
 out=${2:-models}
-users=30000 days=540 seed=11 until=2026-07-01T00:00:00Z
+users=60000 days=540 seed=11 until=2026-07-01T00:00:00Z
 models=(SELL BUY REFINANCE INVESTMENT)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 program=${INTENTD:-./target/release/intentd}
@@ -16,17 +16,18 @@ intentd() { INTENTD_DATA_DIR="$work/data" INTENTD_LOG__FILTER=error "$program" "
 simulation=(simulate --users $users --days $days --seed $seed --until $until)
 
 bash models/train/venv.sh
-intentd "${simulation[@]}" --out "$work/log.jsonl.zst"
+intentd "${simulation[@]}" --out "$work/log.jsonl.zst" --truth "$work/truth.jsonl.zst"
 intentd import "$work/log.jsonl.zst"
 for model in "${models[@]}"; do
     intentd dataset --model "$model" --out "$work/$model" --source "intentd ${simulation[*]}"
-    .venv/bin/python models/train/train.py "$work/$model" --out "$out" --version "$version"
+    .venv/bin/python models/train/train.py "$work/$model" --out "$out" --version "$version" \
+        --truth "$work/truth.jsonl.zst"
 done
 
 # The store's id is another one in each run and changes nothing.
 inputs=$({
     sed '/"store":/d' "${models[@]/#/$work/}"/manifest.json
-    cat config/catalog.toml models/train/requirements.txt $(ls models/train/*.py | grep -v /test_)
+    cat "$work/truth.jsonl.zst" config/catalog.toml models/train/requirements.txt $(ls models/train/*.py | grep -v /test_)
 } | sha256sum | cut -d' ' -f1)
 sums=$out/SHA256SUMS
 head="# version $version, inputs $inputs"
@@ -38,4 +39,5 @@ else
     mv "$work/sums" "$sums"
     echo "other inputs than those recorded: $sums is written anew"
 fi
-.venv/bin/python models/train/goals.py "${models[@]/#/$out/}" --version "$version" --calibration 0.02 --precision 0.70
+.venv/bin/python models/train/goals.py "${models[@]/#/$out/}" --version "$version" --calibration 0.02 \
+    --truth 0.03 --precision 0.70

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -12,7 +12,8 @@ use crate::simulate;
 
 /// Write a seeded event log of simulated people: the same options give the same bytes.
 ///
-/// People have hidden intents that show in their behaviour; some only look as if they had. Conversions follow from intents.
+/// People have hidden intents that show in their behaviour; some only look as if they had. Conversions follow from intents:
+/// --truth writes the hazard behind each, so that said probabilities can be held against true ones.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  intentd simulate --users 2000 --days 365 --out people.jsonl.zst\n  \
                         intentd import people.jsonl.zst")]
@@ -38,6 +39,10 @@ pub(crate) struct Simulate {
     /// Where to; `-` is standard output; a name that ends in .zst is compressed.
     #[arg(long, default_value = "-", value_name = "FILE")]
     out: PathBuf,
+    /// Write the true hazards of conversion too, one JSON object per piece of time in which a person's hazard for a model is
+    /// constant (userId, model, from, to, hazardPerDay, convertedAt); a name that ends in .zst is compressed.
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
 }
 
 impl Simulate {
@@ -50,26 +55,36 @@ impl Simulate {
             events_per_user: self.events_per_user,
             events_max: self.events,
         };
-        let failed =
-            |error: &io::Error| Failure::of(code::IO, &format!("writing {}", self.out.display()), error);
-        let summary = if self.out.as_os_str() == "-" {
-            simulate::write(&options, BufWriter::new(io::stdout().lock())).map_err(|error| failed(&error))?
-        } else {
-            self.to_file(&options).map_err(|error| failed(&error))?
+        let failed = |path: &Path, error: &io::Error| {
+            Failure::of(code::IO, &format!("writing {}", path.display()), error)
         };
+        if let Some(path) = &self.truth {
+            let pieces = written(path, |out| simulate::truth::write(&options, out));
+            let pieces = pieces.map_err(|error| failed(path, &error))?;
+            eprintln!("{pieces} pieces of truth");
+        }
+        let summary = if self.out.as_os_str() == "-" {
+            simulate::write(&options, BufWriter::new(io::stdout().lock()))
+        } else {
+            written(&self.out, |out| simulate::write(&options, out))
+        };
+        let summary = summary.map_err(|error| failed(&self.out, &error))?;
         eprintln!("{} events of {} people, {} conversions", summary.events, self.users, summary.conversions);
         Ok(())
     }
+}
 
-    fn to_file(&self, options: &simulate::Options) -> io::Result<simulate::Summary> {
-        let file = BufWriter::with_capacity(1 << 20, File::create(&self.out)?);
-        if self.out.extension().is_some_and(|extension| extension == "zst") {
-            let mut encoder = zstd::Encoder::new(file, 3)?;
-            let summary = simulate::write(options, &mut encoder)?;
-            encoder.finish()?.flush()?;
-            Ok(summary)
-        } else {
-            simulate::write(options, file)
-        }
-    }
+/// Writes a file, compressed if its name says so.
+fn written<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> io::Result<T> {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let done = if path.extension().is_some_and(|extension| extension == "zst") {
+        let mut encoder = zstd::Encoder::new(&mut file, 3)?;
+        let done = write(&mut encoder)?;
+        encoder.finish()?;
+        done
+    } else {
+        write(&mut file)?
+    };
+    file.flush()?;
+    Ok(done)
 }

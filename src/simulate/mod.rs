@@ -1,18 +1,29 @@
 //! A seeded population whose hidden intents show in behaviour and end in conversions: the log for demos, benches and the
-//! first honest models. Called by `intentd simulate` and `intentd demo`.
+//! first honest models, and the truth behind it. Called by `intentd simulate` and `intentd demo`.
 //!
 //! Law: the same options give the same bytes. The events are written for the shipped real-estate catalogue.
 
 mod behaviour;
+mod fields;
+mod hidden;
+mod kind;
+mod line;
 mod market;
+mod mixes;
+mod person;
 mod population;
+mod season;
+pub mod truth;
 
 use std::io::{self, Write};
 
-use serde::Serialize;
-use serde_json::Value;
+use rand::RngExt as _;
 
 use crate::domain::time::{DAY_MS, Timestamp};
+use kind::Kind;
+use line::{Body, Line};
+use person::Person;
+use population::{Life, Purpose, World, generator};
 
 /// What to simulate.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,70 +42,6 @@ pub struct Options {
     pub events_max: Option<usize>,
 }
 
-/// One line of the log; `time` first so that the derived order is the log's.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    time: Timestamp,
-    user: Option<u32>,
-    serial: u32,
-    kind: &'static str,
-    body: Body,
-}
-
-/// What stands in a line besides time and user.
-#[derive(Clone, Debug)]
-pub(crate) enum Body {
-    /// A behaviour or market event's fields.
-    Fields(Fields),
-    /// A conversion of this model type with this value.
-    Conversion(&'static str, f64),
-}
-
-/// Field values; a name each, at most three.
-pub(crate) type Fields = smallvec::SmallVec<[(&'static str, Datum); 3]>;
-
-/// A field's value.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Datum {
-    /// A number, rounded to so many decimals.
-    Number(f64, u8),
-    /// A text made of a prefix and a number, such as `L6756`.
-    Tag(&'static str, u32),
-    /// One of a fixed set of texts.
-    Word(&'static str),
-}
-
-impl Datum {
-    fn value(self) -> Value {
-        match self {
-            Self::Number(number, decimals) => {
-                let scale = 10f64.powi(i32::from(decimals));
-                let rounded = (number * scale).round() / scale;
-                serde_json::Number::from_f64(rounded).map_or(Value::Null, Value::Number)
-            }
-            Self::Tag(prefix, number) => Value::String(format!("{prefix}{number}")),
-            Self::Word(word) => Value::String(word.to_owned()),
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Written<'a> {
-    id: &'a str,
-    user_id: &'a str,
-    r#type: &'a str,
-    occurred_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<serde_json::Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    converted: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversion_value: Option<f64>,
-}
-
 /// What a simulation wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -109,77 +56,70 @@ pub struct Summary {
 /// # Errors
 /// The writer's own.
 pub fn write(options: &Options, mut out: impl Write) -> io::Result<Summary> {
-    let mut lines = generate(options);
-    if let Some(max) = options.events_max {
-        lines.truncate(max);
-    }
+    let world = world(options);
+    let (people, lines) = generate(options, &world);
     let mut written = Summary::default();
-    for line in &lines {
-        write_line(line, &mut out)?;
+    for line in lines.iter().take(options.events_max.unwrap_or(usize::MAX)) {
+        line.write(&body(options, &world, &people, line), &mut out)?;
         written.events += 1;
-        written.conversions += u64::from(matches!(line.body, Body::Conversion(..)));
+        written.conversions += u64::from(line.kind == Kind::Conversion);
     }
     out.flush()?;
     Ok(written)
 }
 
-fn generate(options: &Options) -> Vec<Line> {
+fn world(options: &Options) -> World {
     let from = Timestamp::from_millis(options.until.millis() - i64::from(options.days) * DAY_MS);
-    let rates = market::Rates::new(options.seed, from, options.days);
-    let mut lines = rates.lines();
-    for user in 0..options.users {
-        population::live(options, user, from, &rates, &mut lines);
-    }
-    lines.retain(|line| line.time < options.until);
-    lines.sort_by_key(|line| (line.time, line.user, line.serial));
-    lines
+    let span = season::Span { from, days: f64::from(options.days) };
+    World { span, rates: market::Rates::new(options.seed, from, options.days) }
 }
 
-fn write_line(line: &Line, out: &mut impl Write) -> io::Result<()> {
-    let (user_id, id) = match line.user {
-        Some(user) => (format!("user-{user}"), format!("e{user}-{}", line.serial)),
-        None => ("*".to_owned(), format!("m-{}-{}", line.kind, line.serial)),
+fn generate(options: &Options, world: &World) -> (Vec<Person>, Vec<Line>) {
+    let mut lines = world.rates.lines();
+    let people = (0..options.users).map(|user| {
+        let life = Life::draw(options, user, world);
+        life.live(options, user, world, &mut lines);
+        life.person
+    });
+    let people = people.collect();
+    lines.retain(|line| line.time < options.until);
+    // Kinds of the market share serials: only a stable sort keeps them in place.
+    lines.sort_by_key(|line| (line.time, line.user, line.serial));
+    (people, lines)
+}
+
+/// What a line says besides who and when: drawn now, from the line's own generator.
+fn body(options: &Options, world: &World, people: &[Person], line: &Line) -> Body {
+    let known = line.user.and_then(|user| Some((user, people.get(usize::try_from(user).ok()?)?)));
+    let Some((user, person)) = known else {
+        return Body::Fields(world.rates.fields(line.kind, line.serial));
     };
-    let mut written = Written {
-        id: &id,
-        user_id: &user_id,
-        r#type: line.kind,
-        occurred_at: line.time,
-        data: None,
-        model_type: None,
-        converted: None,
-        conversion_value: None,
-    };
-    match &line.body {
-        Body::Fields(fields) => {
-            written.data =
-                Some(fields.iter().map(|&(name, datum)| (name.to_owned(), datum.value())).collect());
+    let mut rng = generator(options.seed, user, Purpose::Fields(line.serial));
+    match line.focus {
+        Some((intent, _)) if line.kind == Kind::Conversion => {
+            Body::Conversion(intent.model_type(), intent.value(person) * (0.8 + 0.4 * rng.random::<f64>()))
         }
-        Body::Conversion(model_type, value) => {
-            written.model_type = Some(model_type);
-            written.converted = Some(true);
-            written.conversion_value = Some(value.round());
+        focus => {
+            let rate = world.rates.at(line.time);
+            Body::Fields(fields::of(line.kind, person, focus, rate, &mut rng))
         }
     }
-    serde_json::to_writer(&mut *out, &written)?;
-    out.write_all(b"\n")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
+    fn options(seed: u64) -> Options {
+        let until = "2026-07-01T00:00:00Z".parse().unwrap();
+        Options { seed, users: 50, days: 90, until, events_per_user: 20.0, events_max: None }
+    }
+
     fn log(seed: u64) -> Vec<u8> {
-        let options = Options {
-            seed,
-            users: 50,
-            days: 90,
-            until: "2026-07-01T00:00:00Z".parse().unwrap(),
-            events_per_user: 20.0,
-            events_max: None,
-        };
         let mut out = Vec::new();
-        write(&options, &mut out).unwrap();
+        write(&options(seed), &mut out).unwrap();
         out
     }
 

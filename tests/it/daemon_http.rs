@@ -337,12 +337,17 @@ fn resumed(client: &Client, after: &str, alert: &Value) {
     let history = client.all("alerts?limit=500");
     let stream = client.stream(Some(after));
     let status = format!("alerts/{}/status", alert["id"].as_str().unwrap());
-    client.patch(&status, &json!({ "status": "DISMISSED" })).expect(200);
     let (mut positions, mut opened) = (vec![position(after)], 1);
+    let mut is_dismissed = false;
     loop {
         let told = stream.next();
         positions.push(position(&told.id));
         opened += usize::from(told.kind == "AlertScored");
+        // A change shows the alert as it stands when it is told: only after all scores were told is the move the last.
+        if !is_dismissed && opened == history.len() {
+            client.patch(&status, &json!({ "status": "DISMISSED" })).expect(200);
+            is_dismissed = true;
+        }
         if told.alert["id"] == alert["id"] && told.alert["status"] == "DISMISSED" {
             assert_eq!(told.kind, "AlertStatusChanged");
             break;
