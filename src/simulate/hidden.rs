@@ -106,7 +106,9 @@ impl Intent {
             Self::Sell if person.owner => (0.08 + 0.06 * is(person.years_owned > 7.0), 0.28),
             Self::Buy if person.owner => (0.08, 0.2),
             Self::Buy => (0.17, 0.3),
-            Self::Refinance if person.mortgage => (0.08 + 0.2 * gap.clamp(0.0, 2.0), 0.32),
+            Self::Refinance if person.mortgage => {
+                (0.08 + 0.2 * gap.clamp(0.0, 2.0), 0.2 + 0.3 * gap.clamp(0.0, 2.0))
+            }
             Self::Invest => (0.035 + 0.2 * is(person.wealthy), 0.09 + 0.4 * is(person.wealthy)),
             Self::Sell | Self::Refinance => (0.0, 0.0),
         }
@@ -140,7 +142,7 @@ impl Intent {
             (Stage::Curious, _) => 0.0003,
             (Stage::Serious, _) => 0.003,
             // Nobody refinances at a loss: the market decides how fast it goes.
-            (Stage::Ready, Self::Refinance) => 0.06 * (0.75 + 0.25 * gap).clamp(0.4, 1.3),
+            (Stage::Ready, Self::Refinance) => 0.075 * (0.85 + 0.15 * gap).clamp(0.5, 1.2),
             (Stage::Ready, Self::Sell | Self::Buy) => 0.04,
             (Stage::Ready, Self::Invest) => 0.035,
         }
