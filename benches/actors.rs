@@ -182,6 +182,7 @@ async fn run(store: MemoryStore) -> (f64, f64) {
         snapshots: Arc::new(MemorySnapshots::default()),
         checkpoints: Arc::new(MemoryCheckpoints::default()),
         scorers: Arc::new(|| Box::new(Nothing)),
+        challengers: Arc::new(intentd::scoring::Unchallenged),
         open_sink: Arc::new(|| Ok(Box::new(Nothing))),
         views: Arc::new(Nothing),
         models: Arc::new(Vec::new),

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::actors::{self, Daemon, OpenSink, ProjectionSink, RuleCore, TrainedOn, Watch};
 use crate::clock;
-use crate::commands::NotReady;
+use crate::commands::models::Models as _;
 use crate::config::Config;
 use crate::domain::catalog::{Catalog, ModelSpec};
 use crate::domain::codec::check_ingest;
@@ -21,10 +21,10 @@ use crate::domain::entity::{Rules, Snapshot};
 use crate::domain::event::{Position, Recorded};
 use crate::domain::id::stream;
 use crate::http;
+use crate::models::{self, ModelRegistry};
 use crate::projection::sqlite::{Projection, Reader};
 use crate::projection::{self, AlertChange};
 use crate::scoring::Scorer;
-use crate::scoring::registry::Registry;
 use crate::store::checkpoint::FileCheckpoints;
 use crate::store::embedded::Embedded;
 use crate::store::snapshot::{self, FileSnapshots};
@@ -79,6 +79,9 @@ pub enum StartError {
     /// The actors did not start.
     #[error("the actors did not start")]
     Actors(#[from] actors::StartError),
+    /// The log cannot be read.
+    #[error("the facts about models cannot be read")]
+    Models(#[from] crate::commands::models::Error),
     /// The API cannot listen.
     #[error("the API cannot listen")]
     Http(#[from] http::server::Error),
@@ -110,7 +113,7 @@ pub struct App {
     /// The log.
     pub store: Arc<dyn EventStore>,
     /// The models.
-    pub models: Arc<Registry>,
+    pub models: ModelRegistry,
     server: Option<Serving>,
 }
 
@@ -128,13 +131,15 @@ impl App {
     /// What cannot be opened or started.
     pub async fn start(config: &Config, catalog: Catalog) -> Result<Self, StartError> {
         let opening = config.clone();
-        let models_catalog = catalog.clone();
-        let (store, models) = tokio::task::spawn_blocking(move || {
-            open_store(&opening).map(|store| (store, Registry::load(&opening.models, &models_catalog)))
+        let store = tokio::task::spawn_blocking(move || open_store(&opening)).await??;
+        let catalog = Arc::new(catalog);
+        let models = ModelRegistry::start(models::Parts {
+            store: Arc::clone(&store),
+            catalog: Arc::clone(&catalog),
+            options: config.models.clone(),
+            wall: clock::wall,
         })
-        .await??;
-        let models = Arc::new(models);
-        report(&models);
+        .await?;
         let layout = Layout::of(&config.data_dir);
         let config = &folding(config, &catalog);
         let first = open_projection(&layout.projection, store.id(), config)?;
@@ -143,20 +148,19 @@ impl App {
         let key =
             snapshot::Key { store: store.id(), catalog: catalog.version.clone(), schema: Snapshot::SCHEMA };
         let snapshots = Arc::new(FileSnapshots::open(&layout.snapshots, &key)?);
-        let catalog = Arc::new(catalog);
         let rules = Arc::new(Rules::new(Catalog::clone(&catalog)));
-        let scorers = Arc::clone(&models);
-        let lacking = Arc::clone(&models);
+        let (champions, lacking) = (models.champions().clone(), models.clone());
         let watch = watch(config, &catalog, &models);
         let parts = actors::Parts {
             store: Arc::clone(&store),
             core: Arc::new(RuleCore::new(rules)),
             snapshots,
             checkpoints: Arc::new(FileCheckpoints::new(layout.checkpoint)),
-            scorers: Arc::new(move || Box::new(scorers.scorer()) as Box<dyn Scorer>),
+            scorers: Arc::new(move || Box::new(champions.scorer()) as Box<dyn Scorer>),
+            challengers: Arc::new(models.challengers().clone()),
             open_sink: sink(layout.projection, store.id(), config.clone()),
             views: Arc::new(views.clone()),
-            models: Arc::new(move || degraded(&lacking)),
+            models: Arc::new(move || lacking.lacking()),
             watch: Arc::new(watch),
             wall: clock::wall,
             options: config.pipeline.clone(),
@@ -179,6 +183,7 @@ impl App {
         let clock = self.daemon.clone();
         let ports = http::Ports {
             commands: Arc::new(self.daemon.clone()),
+            models: Arc::new(self.models.clone()),
             views: Arc::new(self.views.clone()),
             catalog: Arc::clone(&self.catalog),
             check: check(Arc::clone(&self.catalog), config.ingest.future_max),
@@ -241,44 +246,10 @@ fn folding(config: &Config, catalog: &Catalog) -> Config {
 }
 
 /// The watch over what models see and say.
-fn watch(config: &Config, catalog: &Catalog, models: &Arc<Registry>) -> Watch {
-    let manifests = Arc::clone(models);
+fn watch(config: &Config, catalog: &Catalog, models: &ModelRegistry) -> Watch {
+    let manifests = models.clone();
     let trained_on: TrainedOn = Arc::new(move |model, version| manifests.trained_on(model, version));
     Watch::new(catalog, config.pipeline.watch_days, trained_on, clock::wall())
-}
-
-/// Why models cannot score; empty when all can.
-fn degraded(models: &Registry) -> Vec<NotReady> {
-    models
-        .status()
-        .filter(|model| model.serving.is_none())
-        .map(|model| {
-            let refused: Vec<String> = model
-                .refused
-                .iter()
-                .flat_map(|refused| refused.reasons.iter().map(ToString::to_string))
-                .collect();
-            let reason = match (models.runtime(), refused.is_empty()) {
-                (Err(error), _) => error.to_string(),
-                (Ok(_), true) => "there is no version in the models folder".to_owned(),
-                (Ok(_), false) => refused.join("; "),
-            };
-            NotReady { component: "models".to_owned(), reason: format!("{}: {reason}", model.name) }
-        })
-        .collect()
-}
-
-fn report(models: &Registry) {
-    for model in models.status() {
-        crate::metrics::degraded(model.name, f64::from(u8::from(model.serving.is_none())));
-        match model.serving {
-            Some(loaded) => tracing::info!(model = model.name, version = &*loaded.version, "model serves"),
-            None => tracing::warn!(model = model.name, "no model serves; its signals wait for one"),
-        }
-    }
-    for lacking in degraded(models) {
-        tracing::warn!(reason = lacking.reason, "degraded");
-    }
 }
 
 fn open_projection(path: &Path, store: StoreId, config: &Config) -> Result<Projection, projection::Error> {

@@ -11,6 +11,7 @@
 //! | [`dataset`] | 2 (port), 3 (adapter) | point-in-time training examples |
 //! | [`commands`] | 2 | what the outside may ask of the running daemon (a port) |
 //! | [`actors`] | 3 | the shell: feeds the pure entities and performs their effects |
+//! | [`models`] | 3 | the model registry: which version serves, as facts and as live sessions |
 //! | [`http`] | 3 | the HTTP API over the ports |
 //! | [`metrics`] | 1 | every metric, its unit and help |
 //! | [`import`], [`simulate`] | 4 | event logs from files; a simulated population |
@@ -31,6 +32,7 @@ pub mod error;
 pub mod http;
 pub mod import;
 pub mod metrics;
+pub mod models;
 pub mod projection;
 pub mod scoring;
 pub mod simulate;

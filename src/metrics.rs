@@ -99,6 +99,8 @@ metrics_table! {
     counter snapshots, "intentd_snapshots_total", Count, "Snapshots, by what became of them.", result;
 
     counter signals, "intentd_signals_total", Count, "Signals detected.", signal;
+    counter model_changes, "intentd_model_changes_total", Count, "Changes of what serves or runs in shadow, by kind.", model, change;
+    counter challenger_rows, "intentd_challenger_rows_total", Count, "Rows for versions in shadow, by what became of them.", result;
     counter scores, "intentd_scores_total", Count, "Rows scored, by result.", model, result;
     counter alerts, "intentd_alerts_total", Count, "Alerts opened.", model, priority;
     counter alerts_escalated, "intentd_alerts_escalated_total", Count, "Alerts raised to a higher band.", model, priority;

@@ -28,6 +28,7 @@ mod requests;
 mod root;
 mod rules;
 mod scorer;
+mod shadow;
 mod sweeper;
 mod tally;
 mod user;

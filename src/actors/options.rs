@@ -58,6 +58,10 @@ pub struct Options {
     /// A call to a model that lasts longer counts as failed. 10 s: a thousand times the usual.
     #[serde(with = "humantime_serde")]
     pub score_timeout: Duration,
+    /// Longest wait of a decision for the version in shadow, once the serving version has answered. 50 ms: a challenger that
+    /// is slower goes unrecorded; it must not cost the alerts their speed.
+    #[serde(with = "humantime_serde")]
+    pub challenger_wait: Duration,
 
     /// Appends (each of one user) of one call to the store. 1,024: one durable write of some 500 KB.
     pub append_batch_max: usize,
@@ -116,6 +120,7 @@ impl Default for Options {
             score_wait: Duration::ZERO,
             score_threads: 1,
             score_timeout: Duration::from_secs(10),
+            challenger_wait: Duration::from_millis(50),
             append_batch_max: 1_024,
             ingest_max: 256,
             checkpoint_every: Duration::from_secs(1),

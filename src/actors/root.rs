@@ -25,6 +25,7 @@ use crate::domain::market::Market;
 use crate::domain::time::Timestamp;
 use crate::error::Chain;
 use crate::projection::Views;
+use crate::scoring::Challengers;
 use crate::store::checkpoint::{self, Checkpoints};
 use crate::store::snapshot::Snapshots;
 use crate::store::{self, EventStore};
@@ -42,6 +43,8 @@ pub struct Parts {
     pub checkpoints: Arc<dyn Checkpoints>,
     /// Makes scorers.
     pub scorers: scorer::Factory,
+    /// Versions in shadow.
+    pub challengers: Arc<dyn Challengers>,
     /// Opens the view for writing.
     pub open_sink: OpenSink,
     /// The view for reading.
@@ -173,6 +176,7 @@ impl Actor for RootActor {
             appender::Handle::start(Arc::clone(&parts.store), parts.options.clone(), root.clone()).await?;
         let scorer = scorer::Handle::start(
             Arc::clone(&parts.scorers),
+            Arc::clone(&parts.challengers),
             Arc::clone(&parts.watch),
             parts.options.clone(),
             root.clone(),

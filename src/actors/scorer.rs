@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!  users ──Score──→ queue ──batch, when a lane is free──→ lane (a thread with its own Scorer) ──Done──→ answers to users
+//!                                      └── rows of models with a version in shadow ──→ shadow lane ──Shadowed──┘
 //! ```
 //! Batches make themselves: what arrives during a call goes into the next one.
 
@@ -16,17 +17,18 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 
 use super::options::Options;
+use super::shadow::{self, STUCK_MAX};
 use super::user;
 use super::watch::Watch;
 use crate::domain::catalog::ModelIx;
 use crate::domain::entity::Ticket;
 use crate::domain::score::{Row, Score, Unscored};
-use crate::scoring::Scorer;
+use crate::scoring::{Challengers, Interrupt, Scorer};
 
 /// Makes scorers: one for each lane, and another when one has panicked.
 pub type Factory = Arc<dyn Fn() -> Box<dyn Scorer> + Send + Sync>;
 
-type Answer = Result<Score, Unscored>;
+pub(super) type Answer = Result<Score, Unscored>;
 
 pub(super) struct Job {
     user: user::Handle,
@@ -44,6 +46,16 @@ pub(super) enum Message {
         scorer: Option<Box<dyn Scorer>>,
         answers: Vec<Answer>,
     },
+    /// The version in shadow has answered for a batch.
+    Shadowed {
+        batch: u64,
+        scorer: Option<Box<dyn Scorer>>,
+        said: shadow::Said,
+    },
+    /// A batch has waited long enough for its shadow.
+    Late {
+        batch: u64,
+    },
     /// Look for calls that last too long.
     Look,
 }
@@ -55,11 +67,12 @@ pub(super) struct Handle(ActorRef<Message>);
 impl Handle {
     pub(super) async fn start(
         factory: Factory,
+        challengers: Arc<dyn Challengers>,
         watch: Arc<Watch>,
         options: Options,
         root: ActorCell,
     ) -> Result<Self, ractor::SpawnErr> {
-        Actor::spawn_linked(None, ScorerActor { factory, watch, options }, (), root)
+        Actor::spawn_linked(None, ScorerActor { factory, watch, options }, challengers, root)
             .await
             .map(|(actor, _ended)| Self(actor))
     }
@@ -93,6 +106,7 @@ struct Lane {
 struct Call {
     batch: u64,
     since: Instant,
+    interrupt: Option<Interrupt>,
     jobs: Vec<(user::Handle, Ticket, usize)>,
 }
 
@@ -102,19 +116,27 @@ struct State {
     lanes: Vec<Lane>,
     batches: u64,
     waiting: bool,
+    /// Calls given up on that have not come back: each holds a thread.
+    stuck: usize,
+    shadow: shadow::Lane,
 }
 
 impl Actor for ScorerActor {
     type Msg = Message;
     type State = State;
-    type Arguments = ();
+    type Arguments = Arc<dyn Challengers>;
 
-    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        challengers: Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
         let lane = |_| Lane { scorer: Some((self.factory)()), call: None };
         let lanes = (0..self.options.score_threads).map(lane).collect();
         // Dropping the handle does not end the timer; it ends with the actor.
         drop(myself.send_interval(self.options.score_timeout / 4, || Message::Look));
-        Ok(State { queue: VecDeque::new(), rows: 0, lanes, batches: 0, waiting: false })
+        let (queue, shadow) = (VecDeque::new(), shadow::Lane::new(challengers, Arc::clone(&self.watch)));
+        Ok(State { queue, rows: 0, lanes, batches: 0, waiting: false, stuck: 0, shadow })
     }
 
     async fn handle(
@@ -130,10 +152,18 @@ impl Actor for ScorerActor {
                 self.go(&myself, state);
             }
             Message::Done { lane, batch, scorer, answers } => {
-                self.done(state, lane, batch, scorer, answers);
+                self.done(&myself, state, lane, batch, scorer, answers);
                 self.go(&myself, state);
             }
-            Message::Look => self.look(state),
+            Message::Shadowed { batch, scorer, said } => {
+                state.shadow.shadowed(&myself, batch, scorer, said);
+            }
+            Message::Late { batch } => state.shadow.late(batch),
+            Message::Look => {
+                self.look(state);
+                state.shadow.look(&self.options);
+                self.go(&myself, state);
+            }
         }
         Ok(())
     }
@@ -179,6 +209,9 @@ impl ScorerActor {
             if state.queue.is_empty() {
                 return;
             }
+            if state.stuck >= STUCK_MAX {
+                return refuse(state);
+            }
             let scorer = lane.scorer.take().unwrap_or_else(|| (self.factory)());
             let (mut rows, mut jobs) = (Vec::new(), Vec::new());
             while let Some(job) = state.queue.pop_front() {
@@ -191,7 +224,9 @@ impl ScorerActor {
             state.rows -= rows.len();
             state.batches += 1;
             let batch = state.batches;
-            lane.call = Some(Call { batch, since: Instant::now(), jobs });
+            let interrupt = scorer.interrupt();
+            lane.call = Some(Call { batch, since: Instant::now(), interrupt, jobs });
+            state.shadow.ask(myself, batch, &rows);
             let (myself, watch) = (myself.clone(), Arc::clone(&self.watch));
             // The runtime's blocking threads stay warm; each holds one scorer for one call.
             drop(tokio::task::spawn_blocking(move || {
@@ -206,6 +241,7 @@ impl ScorerActor {
 
     fn done(
         &self,
+        myself: &ActorRef<Message>,
         state: &mut State,
         at: usize,
         batch: u64,
@@ -214,7 +250,10 @@ impl ScorerActor {
     ) {
         let Some(lane) = state.lanes.get_mut(at) else { return };
         // A call that was given up on and came back after all: its lane has a new scorer.
-        let Some(call) = lane.call.take_if(|call| call.batch == batch) else { return };
+        let Some(call) = lane.call.take_if(|call| call.batch == batch) else {
+            state.stuck = state.stuck.saturating_sub(1);
+            return;
+        };
         lane.scorer = scorer;
         crate::metrics::stage_duration("score", call.since.elapsed());
         crate::metrics::stage_events("score", answers.len() as u64);
@@ -222,10 +261,7 @@ impl ScorerActor {
         if failed > 0 {
             crate::metrics::stage_errors("score", "unscored", failed as u64);
         }
-        let mut answers = answers.into_iter();
-        for (user, ticket, rows) in call.jobs {
-            user.scored(ticket, answers.by_ref().take(rows).collect());
-        }
+        state.shadow.done(myself, &self.options, batch, call.jobs, answers);
     }
 
     /// Answers those who have waited too long for a call, and gives its lane a new scorer.
@@ -236,6 +272,11 @@ impl ScorerActor {
             let Some(call) = lane.call.take_if(late) else { continue };
             tracing::error!(rows = call.jobs.len(), timeout = ?timeout, "a model does not answer; its call is given up");
             crate::metrics::stage_errors("score", "timeout", 1);
+            state.stuck += 1;
+            state.shadow.forget(call.batch);
+            if let Some(interrupt) = call.interrupt {
+                interrupt();
+            }
             for (user, ticket, rows) in call.jobs {
                 user.scored(ticket, vec![Err(Unscored::Timeout); rows]);
             }
@@ -243,9 +284,18 @@ impl ScorerActor {
     }
 }
 
+/// Answers all that wait: too many calls hang to begin another.
+fn refuse(state: &mut State) {
+    state.rows = 0;
+    crate::metrics::stage_errors("score", "stuck", state.queue.len() as u64);
+    for Job { user, ticket, rows } in state.queue.drain(..) {
+        user.scored(ticket, vec![Err(Unscored::Timeout); rows.len()]);
+    }
+}
+
 /// Scores rows of several models, each model's together; answers in the order of the rows. No scorer comes back when it
 /// panicked.
-fn call(mut scorer: Box<dyn Scorer>, rows: &[Row]) -> (Option<Box<dyn Scorer>>, Vec<Answer>) {
+pub(super) fn call(mut scorer: Box<dyn Scorer>, rows: &[Row]) -> (Option<Box<dyn Scorer>>, Vec<Answer>) {
     let mut answers: Vec<Answer> = vec![Err(Unscored::Timeout); rows.len()];
     let mut models: Vec<ModelIx> = rows.iter().map(|row| row.model).collect();
     models.sort_unstable();

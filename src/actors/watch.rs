@@ -91,9 +91,16 @@ impl Watch {
             let Ok(score) = answer else { continue };
             let Some(of_model) = versions.get_mut(usize::from(row.model.0)) else { continue };
             self.version(of_model, row, &score.version, false).note(row, score.probability);
-            if let Some(shadow) = &score.shadow {
-                self.version(of_model, row, &shadow.version, true).note(row, shadow.probability);
-            }
+        }
+    }
+
+    /// Counts the scores of a version in shadow, which come on a thread of their own.
+    pub(super) fn note_shadow(&self, rows: &[Row], answers: &[Result<Score, Unscored>]) {
+        let mut versions = lock(&self.versions);
+        for (row, answer) in rows.iter().zip(answers) {
+            let Ok(score) = answer else { continue };
+            let Some(of_model) = versions.get_mut(usize::from(row.model.0)) else { continue };
+            self.version(of_model, row, &score.version, true).note(row, score.probability);
         }
     }
 

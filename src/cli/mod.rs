@@ -8,6 +8,7 @@ mod dataset;
 mod demo;
 pub mod feeding;
 mod import;
+mod models;
 mod parked;
 mod rebuild;
 mod remote;
@@ -69,6 +70,8 @@ enum Command {
     Dataset(dataset::Dataset),
     /// Show one user, now or as it stood.
     User(user::User),
+    /// Which version of each model serves: list, verify, activate, roll back, challenge.
+    Models(models::Models),
     /// List events that could not be folded.
     Parked(parked::Parked),
     /// Delete what is derived, so that it is made again from the log.
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Import(command) => command.run(&cli.global),
         Command::Dataset(command) => command.run(&cli.global),
         Command::User(command) => command.run(&cli.global),
+        Command::Models(command) => command.run(&cli.global),
         Command::Parked(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
         Command::Check(command) => command.run(&cli.global),

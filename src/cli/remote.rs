@@ -27,6 +27,11 @@ pub(super) fn post(config: &Config, path: &str) -> Result<Option<Value>, Failure
     answer(agent().post(url(config, path)).send_empty())
 }
 
+/// `POST` of a JSON body under the API's base, done in the name of the command line; none when no daemon listens.
+pub(super) fn send(config: &Config, path: &str, body: &Value) -> Result<Option<Value>, Failure> {
+    answer(agent().post(url(config, path)).header("x-intentd-actor", "cli").send_json(body))
+}
+
 fn url(config: &Config, path: &str) -> String {
     format!("http://{}/api/v1{path}", config.http.listen)
 }
@@ -47,7 +52,11 @@ fn answer(asked: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Resul
         return Ok(Some(body));
     }
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let code = if status == 404 { code::NO_INPUT } else { code::UNAVAILABLE };
+    let code = match status.as_u16() {
+        404 => code::NO_INPUT,
+        409 | 422 => code::DATA,
+        _ => code::UNAVAILABLE,
+    };
     Err(Failure::new(code, format!("the daemon answers {status}: {} {}", text("title"), text("detail"))))
 }
 

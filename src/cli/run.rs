@@ -12,6 +12,7 @@ use super::check::load_catalog;
 use super::{Failure, Global, code, runtime};
 use crate::app::App;
 use crate::commands::Commands as _;
+use crate::commands::models::{Models as _, Who};
 use crate::config::Config;
 use crate::{http, metrics, telemetry};
 
@@ -20,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Run the daemon: read the log, keep every user's features and signals live, score, alert, serve.
 ///
-/// SIGTERM and SIGINT stop it in order; what it leaves undone is in the log and done after the next start.
+/// SIGHUP looks into the models folder, as `POST /alerts/models/reload` does. SIGTERM and SIGINT stop it in order; what it leaves undone is in the log and done after the next start.
 #[derive(Debug, Args)]
 #[command(after_help = "Under systemd: systemd/intentd.service (readiness, watchdog, hardening).\n\
                         By hand:       intentd --config config/intentd.toml run")]
@@ -73,12 +74,26 @@ async fn until_stopped(app: &App) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => tracing::warn!("SIGHUP: models are loaded at the start only; restart to change them"),
+            _ = hangup.recv() => reload(app).await,
             reason = app.daemon.failed() => {
                 return Err(Failure::new(code::SOFTWARE, format!("the daemon cannot go on: {reason}")));
             }
             _ = look.tick() => told_ready = tick(app, told_ready).await,
         }
+    }
+}
+
+/// Looks for new versions of the models; whatever it finds, the daemon goes on.
+async fn reload(app: &App) {
+    let who = Who { by: "signal".to_owned(), why: "SIGHUP".to_owned() };
+    match app.models.reload(None, who).await {
+        Ok(changes) => {
+            for change in changes {
+                let version = change.version.unwrap_or_default();
+                tracing::info!(model = change.model, version, result = ?change.result, "SIGHUP: model looked at");
+            }
+        }
+        Err(error) => tracing::error!(%error, "SIGHUP: the models are as they were"),
     }
 }
 
@@ -91,6 +106,7 @@ async fn tick(app: &App, told_ready: bool) -> bool {
     }
     metrics::store_available(f64::from(u8::from(app.store.writable().is_ok())));
     app.daemon.gauges().await;
+    app.models.gauges();
     notify(&[NotifyState::Watchdog]);
     // Models may be missing for long; what they would score waits, and everything else works.
     let serves = lacking.iter().all(|lack| lack.component == "models");

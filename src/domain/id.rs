@@ -115,6 +115,11 @@ impl EventId {
         Self(v5(BEHAVIOUR, &[subject, client_id]))
     }
 
+    /// The id of a fact about a model at a revision of its stream.
+    pub fn of_model(model: &str, event_type: &str, version: &str, revision: u64) -> Self {
+        Self(v5(DECISION, &["model", model, event_type, version, &revision.to_string()]))
+    }
+
     /// The id of an event that we write: from the user, what is decided (event type and model or signal), and the cause.
     pub fn of_decision(user: &UserId, event_type: &str, subject: &str, cause: EventId) -> Self {
         let mut cause_text = Uuid::encode_buffer();
@@ -180,6 +185,11 @@ pub mod stream {
     /// The stream of the decisions about a user.
     pub fn intent(user: &UserId) -> String {
         format!("{INTENT}{user}")
+    }
+
+    /// The stream of a model.
+    pub fn model(name: &str) -> String {
+        format!("{MODEL}{name}")
     }
 
     /// The stream of a market.

@@ -13,6 +13,7 @@ pub mod features;
 pub mod id;
 pub mod label;
 pub mod market;
+pub mod model;
 pub mod plan;
 pub mod policy;
 pub mod quality;

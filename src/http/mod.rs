@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, broadcast, watch};
 
+use crate::commands::models::Models;
 use crate::commands::{Commands, Ingest};
 use crate::domain::catalog::Catalog;
 use crate::domain::codec;
@@ -28,6 +29,7 @@ mod cloudevents;
 mod dto;
 mod events;
 mod health;
+mod models;
 mod openapi;
 mod options;
 mod outcomes;
@@ -43,6 +45,7 @@ mod stats;
 mod stream;
 mod users;
 
+pub use models::{change_json, model_json};
 pub use openapi::document;
 pub use options::Options;
 pub use problem::Fault;
@@ -60,6 +63,8 @@ pub type Changes = Arc<dyn Fn() -> broadcast::Receiver<Arc<AlertChange>> + Send 
 pub struct Ports {
     /// What is done.
     pub commands: Arc<dyn Commands>,
+    /// What is done with models.
+    pub models: Arc<dyn Models>,
     /// What is seen.
     pub views: Arc<dyn Views>,
     /// Names, units, budgets.

@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use super::routes::{Call, with_type};
-use super::{alerts, events, health, outcomes, parked, performance, signals, stats, stream, users};
+use super::{alerts, events, health, models, outcomes, parked, performance, signals, stats, stream, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -40,6 +40,14 @@ use super::{alerts, events, health, outcomes, parked, performance, signals, stat
         users::score_many,
         users::get,
         signals::list,
+        models::list,
+        models::history,
+        models::reload,
+        models::activate,
+        models::rollback,
+        models::challenge,
+        models::unchallenge,
+        models::promote,
         parked::list,
         parked::replay,
         get,
@@ -52,7 +60,7 @@ use super::{alerts, events, health, outcomes, parked, performance, signals, stat
         (name = "alerts", description = "Who is worth a call, and why."),
         (name = "outcomes", description = "What really happened."),
         (name = "scoring", description = "Scores on request."),
-        (name = "models", description = "How good the models are."),
+        (name = "models", description = "Which version of each model serves, which runs in shadow, and how good they are."),
         (name = "users", description = "What is known of a person."),
         (name = "operation", description = "For those who run the daemon."),
     )

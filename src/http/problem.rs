@@ -13,8 +13,7 @@ use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
 use super::dto::Status;
-use crate::commands;
-use crate::commands::NotReady;
+use crate::commands::{self, NotReady, models};
 use crate::domain::codec;
 use crate::domain::entity::Refusal;
 use crate::error::Chain;
@@ -317,6 +316,35 @@ impl From<commands::Error> for Problem {
             }
             commands::Error::NotFound { what } => Self::not_found(format!("there is no {what}")),
             commands::Error::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<models::Error> for Problem {
+    fn from(error: models::Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            models::Error::Unavailable { reason } => {
+                tracing::warn!(reason, "a change of a model was sent away");
+                Self::unavailable(reason)
+            }
+            models::Error::NotFound { .. } => Self::not_found(detail),
+            models::Error::Refused { reasons, .. } => {
+                let mut problem = Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "model-refused",
+                    "The version does not pass its checks",
+                    detail,
+                );
+                problem.errors = reasons.into_iter().map(|reason| Fault::new("version", reason)).collect();
+                problem
+            }
+            models::Error::NotAllowed { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "model-change-not-allowed",
+                "The model cannot change so",
+                detail,
+            ),
         }
     }
 }

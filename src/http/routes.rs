@@ -23,7 +23,8 @@ use warp::reply::Response;
 use super::problem::Problem;
 use super::query::{Query, decode};
 use super::{
-    App, alerts, body, events, health, openapi, outcomes, parked, performance, signals, stats, stream, users,
+    App, alerts, body, events, health, models, openapi, outcomes, parked, performance, signals, stats,
+    stream, users,
 };
 use crate::domain::id::UserId;
 use crate::metrics;
@@ -78,6 +79,14 @@ routes! {
     POST "/api/v1/alerts/process-signals" => users::process_signals,
     POST "/api/v1/alerts/score-user" => users::score_one,
     POST "/api/v1/alerts/score-users" => users::score_many,
+    GET "/api/v1/alerts/models" => models::list,
+    POST "/api/v1/alerts/models/reload" => models::reload,
+    GET "/api/v1/alerts/models/{modelType}/history" => models::history,
+    POST "/api/v1/alerts/models/{modelType}/activate" => models::activate,
+    POST "/api/v1/alerts/models/{modelType}/rollback" => models::rollback,
+    POST "/api/v1/alerts/models/{modelType}/challenge" => models::challenge,
+    POST "/api/v1/alerts/models/{modelType}/unchallenge" => models::unchallenge,
+    POST "/api/v1/alerts/models/{modelType}/promote" => models::promote,
     GET "/api/v1/alerts/user/{userId}" => alerts::list_of_user,
     GET "/api/v1/alerts/{id}" => alerts::get,
     PATCH "/api/v1/alerts/{id}/status" => alerts::set_status,

@@ -3,14 +3,17 @@
 //! Law: an answer that is no number, or no probability, never leaves here as a score. Called by the scoring threads; the
 //! registry makes one [`OnnxScorer`] for each of them, since a session runs one batch at a time.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{RunOptions, Session};
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 
+use super::live::Inbox;
 use super::runtime::Runtime;
-use super::{Score, Scorer, Unscored};
+use super::{Interrupt, Score, Scorer, Unscored};
 use crate::domain::catalog::ModelIx;
 
 /// Rows in one call of the runtime. More gain nothing (a row costs the same from 256 on) and would let memory grow with the
@@ -37,9 +40,27 @@ impl<R> From<ort::Error<R>> for GraphFault {
 #[derive(Debug)]
 pub(super) struct Graph {
     session: Session,
+    /// Through which a run under way can be made to give up.
+    run: Stopper,
     width: usize,
     input: Vec<f32>,
     answers: Answers,
+}
+
+/// Makes a graph's run give up, from another thread; it never runs again.
+#[derive(Clone)]
+pub(super) struct Stopper(Arc<RunOptions>);
+
+impl Stopper {
+    pub(super) fn stop(&self) -> Result<(), GraphFault> {
+        Ok(self.0.terminate()?)
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stopper")
+    }
 }
 
 /// What a graph said of the rows of one call, in their order.
@@ -103,7 +124,13 @@ impl Graph {
             expect_tensor("output", name, &outputs, &[None])?;
         }
         expect_tensor("output", CONTRIBUTIONS, &outputs, &[None, Some(width)])?;
-        Ok(Self { session, width, input: Vec::new(), answers: Answers { width, ..Answers::default() } })
+        let run = Stopper(Arc::new(RunOptions::new()?));
+        Ok(Self { session, run, width, input: Vec::new(), answers: Answers { width, ..Answers::default() } })
+    }
+
+    /// What makes a run give up, this one and all after it.
+    pub(super) fn stopper(&self) -> Stopper {
+        self.run.clone()
     }
 
     /// Runs the rows in one call. A row of another length must not come here.
@@ -118,7 +145,7 @@ impl Graph {
         }
         assert_eq!(self.input.len(), count * self.width, "every row has the model's features");
         let input = TensorRef::from_array_view(([count, self.width], self.input.as_slice()))?;
-        let outputs = self.session.run(ort::inputs![input])?;
+        let outputs = self.session.run_with_options(ort::inputs![input], &*self.run.0)?;
         let answers = &mut self.answers;
         take(PROBABILITY, outputs.get(PROBABILITY), count, &mut answers.probability)?;
         take(RAW, outputs.get(RAW), count, &mut answers.raw)?;
@@ -188,21 +215,82 @@ pub(super) struct Serving {
     pub(super) graph: Result<Graph, GraphFault>,
 }
 
-/// Scores rows of every model of a catalogue, on one thread. Made by [`super::registry::Registry::scorer`].
+/// Scores rows of every model of a catalogue, on one thread. Made by [`super::registry::Registry::scorer`], which never
+/// changes, and by [`super::live::Live::scorer`], which takes up new versions between two batches.
 #[derive(Debug)]
 pub struct OnnxScorer {
     slots: Vec<Slot>,
+    live: Option<Fed>,
+}
+
+/// What ties a scorer to versions that change.
+#[derive(Debug)]
+struct Fed {
+    inbox: Arc<Inbox>,
+    /// How many changes of the inbox have been looked at.
+    seen: u64,
+    /// What another thread needs to stop a call.
+    stop: Arc<Stop>,
+}
+
+#[derive(Debug)]
+struct Stop {
+    inbox: Arc<Inbox>,
+    /// The model whose call is under way, or was last.
+    model: AtomicUsize,
+    sessions: Mutex<Vec<Stopper>>,
 }
 
 impl OnnxScorer {
     pub(super) fn new(slots: Vec<Slot>) -> Self {
-        Self { slots }
+        Self { slots, live: None }
+    }
+
+    /// A scorer that takes up what comes into its inbox.
+    pub(super) fn fed(slots: Vec<Slot>, inbox: Arc<Inbox>) -> Self {
+        let sessions = Mutex::new(stoppers(&slots));
+        let stop = Arc::new(Stop { inbox: Arc::clone(&inbox), model: AtomicUsize::new(0), sessions });
+        Self { slots, live: Some(Fed { inbox, seen: 0, stop }) }
+    }
+
+    /// Takes up what is new; says which model is asked.
+    fn begin(&mut self, model: usize) {
+        let Some(live) = &mut self.live else { return };
+        live.stop.model.store(model, Ordering::Relaxed);
+        let new = live.inbox.take(&mut live.seen);
+        if new.is_empty() {
+            return;
+        }
+        for (place, serving) in new {
+            if let Some(slot) = self.slots.get_mut(place) {
+                slot.serving = serving;
+            }
+        }
+        *live.stop.sessions.lock().unwrap_or_else(PoisonError::into_inner) = stoppers(&self.slots);
+    }
+}
+
+fn stoppers(slots: &[Slot]) -> Vec<Stopper> {
+    slots.iter().filter_map(|slot| slot.serving.as_ref()?.graph.as_ref().ok()).map(Graph::stopper).collect()
+}
+
+impl Stop {
+    /// Makes the run under way give up; a session that is stopped never runs again.
+    fn stop(&self) {
+        self.inbox.hangs(self.model.load(Ordering::Relaxed));
+        for session in &*self.sessions.lock().unwrap_or_else(PoisonError::into_inner) {
+            if let Err(error) = session.stop() {
+                tracing::warn!(%error, "a model that hangs cannot be stopped");
+            }
+        }
     }
 }
 
 impl Scorer for OnnxScorer {
     fn score(&mut self, model: ModelIx, rows: &[&[f32]]) -> Vec<Result<Score, Unscored>> {
-        let Some(slot) = self.slots.get_mut(usize::from(model.0)) else {
+        let place = usize::from(model.0);
+        self.begin(place);
+        let Some(slot) = self.slots.get_mut(place) else {
             let unscored = Unscored::NoModel { model_type: format!("number {}", model.0) };
             return vec![Err(unscored); rows.len()];
         };
@@ -210,7 +298,15 @@ impl Scorer for OnnxScorer {
         for batch in rows.chunks(BATCH_MAX) {
             score_batch(slot, batch, &mut answers);
         }
+        if let Some(live) = self.live.as_ref().filter(|_| slot.serving.is_some()) {
+            live.inbox.heard(place, &answers);
+        }
         answers
+    }
+
+    fn interrupt(&self) -> Option<Interrupt> {
+        let stop = Arc::clone(&self.live.as_ref()?.stop);
+        Some(Arc::new(move || stop.stop()))
     }
 }
 

@@ -1,14 +1,34 @@
 //! Why a version of a model may not serve. Every reason is found in one go, so that one mend mends it.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The rows of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Those of `golden.jsonl`.
+    Golden,
+    /// Rows that take each feature from another golden row.
+    Mixed,
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Golden => "golden",
+            Self::Mixed => "mixed",
+        })
+    }
+}
 
 /// One reason.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// The version that is pinned does not exist.
-    #[error("version {version} is pinned and {} does not exist", .folder.display())]
+    /// The version does not exist.
+    #[error("there is no version {version}: {} does not exist", .folder.display())]
     Absent {
-        /// The pinned version.
+        /// The version.
         version: String,
         /// Where it should be.
         folder: PathBuf,
@@ -128,8 +148,10 @@ pub enum Refusal {
         tolerance: f32,
     },
     /// A probability is no number from 0 to 1, or a contribution is no number.
-    #[error("golden row {row}: {output} is {found}, which is out of range")]
+    #[error("{rows} row {row}: {output} is {found}, which is out of range")]
     OutOfRange {
+        /// Of which rows.
+        rows: Rows,
         /// From 1.
         row: usize,
         /// The output.
@@ -138,8 +160,10 @@ pub enum Refusal {
         found: f32,
     },
     /// Bias and contributions do not add up to the raw logit.
-    #[error("golden row {row}: bias and contributions say raw {expected}, the graph says {found}")]
+    #[error("{rows} row {row}: bias and contributions say raw {expected}, the graph says {found}")]
     NotAdditive {
+        /// Of which rows.
+        rows: Rows,
         /// From 1.
         row: usize,
         /// Answered.
@@ -152,5 +176,31 @@ pub enum Refusal {
     BatchDependent {
         /// From 1.
         row: usize,
+    },
+    /// It takes longer than the configuration allows.
+    #[error("it takes over {limit:?} for {rows} rows at once")]
+    Slow {
+        /// In one call.
+        rows: usize,
+        /// The best of several calls; left out of the words, which are compared to know a refusal again.
+        took: Duration,
+        /// By the configuration.
+        limit: Duration,
+    },
+    /// Its trial does not end.
+    #[error("its trial did not end within {limit:?}")]
+    Hangs {
+        /// By the configuration.
+        limit: Duration,
+    },
+    /// The folder does not hold what served under this name before: scores name a version, so a version never changes.
+    #[error(
+        "it was changed in place: model.onnx has the hash {found}, what served had {expected}; give it a new version"
+    )]
+    Replaced {
+        /// Of the file now.
+        found: String,
+        /// Of the file that served.
+        expected: String,
     },
 }

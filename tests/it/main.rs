@@ -13,8 +13,10 @@
 )]
 
 mod catalog;
+mod challenger;
 mod codec;
 mod codec_golden;
+mod codec_golden_models;
 mod config;
 mod daemon;
 mod daemon_degraded;
@@ -25,6 +27,9 @@ mod daemon_rebuild;
 mod fold;
 mod http;
 mod memory_store;
+mod models_daemon;
+mod models_failing;
+mod models_registry;
 mod passivation;
 mod pipeline;
 mod projection;

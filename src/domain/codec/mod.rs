@@ -9,6 +9,7 @@ mod built_in;
 mod envelope;
 mod facts;
 mod ingest;
+mod model;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,6 +19,7 @@ use super::id::EventId;
 
 pub use facts::{FACT_SCHEMA, decode_fact, decode_metadata, encode_fact, encode_metadata, event_type};
 pub use ingest::{Fault, check_ingest};
+pub use model::{decode_model_event, encode_model_event};
 
 /// An event that the log holds and that cannot be read.
 #[derive(Debug, thiserror::Error)]

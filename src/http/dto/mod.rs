@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 mod alert;
 mod live;
+mod models;
 mod parked;
 mod performance;
 mod request;
@@ -15,6 +16,9 @@ mod stats;
 mod user;
 
 pub(super) use alert::{Alert, AlertDetail, Cause, Contribution, SignalRef};
+pub(super) use models::{
+    Model, ModelFact, ModelReload, Models, Reasoned, Reload, Reloads, RollBack, VersionWanted,
+};
 pub(super) use parked::Parked;
 pub(super) use performance::Performance;
 pub(super) use request::{

@@ -153,7 +153,7 @@ impl Place {
             running.still_runs();
             client.try_get("/readyz").filter(&is_up)
         });
-        Daemon { running, client }
+        Daemon { running, client, address: address.to_string() }
     }
 
     /// Starts the daemon and waits until it is ready.
@@ -228,9 +228,21 @@ impl Drop for Running {
 pub struct Daemon {
     running: Running,
     pub client: Client,
+    address: String,
 }
 
 impl Daemon {
+    /// Where it serves.
+    pub fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let pid = rustix::process::Pid::from_child(&self.running.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
     /// SIGTERM; it has to end by itself, in order and without failure.
     pub fn stop(mut self) {
         let pid = rustix::process::Pid::from_child(&self.running.child);

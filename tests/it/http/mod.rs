@@ -4,6 +4,7 @@ mod alerts;
 mod client;
 mod commands;
 mod events;
+mod models;
 mod performance;
 mod samples;
 mod sockets;
@@ -78,6 +79,7 @@ pub fn ports(world: &Arc<World>) -> Ports {
     let now = time("2026-01-03T00:00:00Z");
     Ports {
         commands: Arc::clone(world) as _,
+        models: Arc::clone(world) as _,
         views: Arc::clone(world) as _,
         catalog,
         check: Arc::new(move |raw: &Bytes| check_ingest(&rules, raw, now, Duration::from_secs(60))),

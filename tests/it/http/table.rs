@@ -11,7 +11,7 @@ use super::Api;
 /// A path that fits a template.
 fn path(template: &str) -> String {
     let id = super::samples::alert_id(1).to_string();
-    template.replace("{userId}", "u1").replace("{id}", &id)
+    template.replace("{userId}", "u1").replace("{id}", &id).replace("{modelType}", "SELL")
 }
 
 fn templates() -> BTreeMap<&'static str, BTreeSet<&'static str>> {

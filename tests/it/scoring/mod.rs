@@ -8,6 +8,9 @@ use intentd::scoring::{Options, library, runtime};
 use sha2::{Digest as _, Sha256};
 
 mod answers;
+pub mod graphs;
+mod live;
+mod orders;
 mod refusals;
 mod speed;
 mod startup;
@@ -17,7 +20,7 @@ const FIXTURES: &str = "tests/fixtures/models";
 
 /// Whether ONNX Runtime is there; says so when a test is left out for that. `make test` fetches and names it, and then every
 /// other failure is one of the test.
-fn is_there(test: &str) -> bool {
+pub fn is_there(test: &str) -> bool {
     match runtime::load(Path::new("")) {
         Ok(_) => true,
         Err(runtime::Error::Library(library::Error::Missing { .. })) => {
@@ -46,7 +49,7 @@ fn catalog(features: &[&str]) -> Catalog {
     Catalog::load(&text, "catalog.toml").unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
-fn five() -> Catalog {
+pub fn five() -> Catalog {
     catalog(&["f0", "f1", "f2", "f3", "f4"])
 }
 

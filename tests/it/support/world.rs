@@ -14,6 +14,7 @@ use intentd::projection::{
     self, AlertChange, AlertDetail, AlertQuery, AlertView, Listed, ParkedView, SignalView, Stats,
     UnscoredView, Views,
 };
+use intentd::scoring::{Challengers, Unchallenged};
 use intentd::store::checkpoint::MemoryCheckpoints;
 use intentd::store::memory::MemoryStore;
 use intentd::store::snapshot::MemorySnapshots;
@@ -97,6 +98,7 @@ pub struct World {
     pub seen: Seen,
     pub core: Arc<dyn Core>,
     pub scorers: Factory,
+    pub challengers: Arc<dyn Challengers>,
     pub options: Options,
 }
 
@@ -109,6 +111,7 @@ impl Default for World {
             seen: Seen::default(),
             core: Arc::new(FakeCore),
             scorers: Arc::new(|| Box::new(FakeScorer)),
+            challengers: Arc::new(Unchallenged),
             options: Options::default(),
         }
     }
@@ -127,6 +130,7 @@ impl World {
             snapshots: self.snapshots.clone(),
             checkpoints: self.checkpoints.clone(),
             scorers: Arc::clone(&self.scorers),
+            challengers: Arc::clone(&self.challengers),
             open_sink: Arc::new(move || Ok(Box::new(seen.clone()))),
             views: Arc::new(self.seen.clone()),
             models: Arc::new(Vec::new),
@@ -139,10 +143,15 @@ impl World {
 
     /// Appends one event of a type to a user's stream.
     pub fn event(&self, user: &UserId, event_type: &'static str, id: usize) {
+        self.told(user, event_type, id, Bytes::from_static(b"{}"));
+    }
+
+    /// Appends one event with its JSON.
+    pub fn told(&self, user: &UserId, event_type: &'static str, id: usize, data: Bytes) {
         let event = NewEvent {
             id: EventId::of_behaviour(user.as_str(), &id.to_string()),
             event_type: ByteString::from_static(event_type),
-            data: Bytes::from_static(b"{}"),
+            data,
             metadata: Bytes::new(),
         };
         let append =

@@ -15,6 +15,8 @@ use crate::store::BoxFuture;
 
 pub use crate::domain::event::Ingest;
 
+pub mod models;
+
 /// Why a call was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
