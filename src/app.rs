@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::domain::catalog::{Catalog, ModelSpec};
 use crate::domain::codec::check_ingest;
 use crate::domain::entity::{Rules, Snapshot};
-use crate::domain::event::{Position, Recorded};
+use crate::domain::event::{CONVERSION_RECORDED, Position, Recorded};
 use crate::domain::id::stream;
 use crate::http;
 use crate::models::{self, ModelRegistry};
@@ -272,7 +272,8 @@ struct Sink(Projection);
 
 impl ProjectionSink for Sink {
     fn filter(&self) -> Filter {
-        Filter::streams(&[stream::INTENT, stream::USER])
+        // Of a user's own events the view needs to know that there are any, and what became of people.
+        Filter::streams(&[stream::INTENT, stream::USER]).sparsely(stream::USER, &[CONVERSION_RECORDED])
     }
 
     fn position(&mut self) -> Result<Option<Position>, projection::Error> {

@@ -15,12 +15,13 @@
 //! | [`http`] | 3 | the HTTP API over the ports |
 //! | [`metrics`] | 1 | every metric, its unit and help |
 //! | [`import`], [`simulate`] | 4 | event logs from files; a simulated population |
-//! | [`app`], [`cli`], [`config`], [`telemetry`] | 4 | composition, commands, configuration |
+//! | [`app`], [`cli`], [`config`], [`telemetry`], [`allocator`] | 4 | composition, commands, configuration |
 //!
 //! Imports point down only; adapters never name each other; `http` and `actors` meet in [`app`] alone.
 //! `tests/it/tidy.rs` holds this law.
 
 pub mod actors;
+pub mod allocator;
 pub mod app;
 pub mod cli;
 pub mod clock;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    intentd::allocator::keep_freed_memory();
     // Before anything that could start a thread.
     intentd::scoring::runtime::prepare_environment();
     intentd::cli::main()

@@ -68,12 +68,16 @@ pub enum Error {
     Twice(#[source] TryInitError),
 }
 
+/// Without it ractor keeps a span for each actor, some 2 KB and a look-up for each message; `ractor=info` in the filter
+/// brings them back.
+const QUIET: &str = "ractor=warn";
+
 /// Installs the process-wide subscriber. Call once.
 ///
 /// # Errors
 /// A filter that does not parse, or a journal that cannot be reached.
 pub fn install(options: &Options) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(&options.filter)
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", options.filter))
         .map_err(|source| Error::Filter { filter: options.filter.clone(), source })?;
     let registry = tracing_subscriber::registry().with(filter);
     match resolved(options.format) {

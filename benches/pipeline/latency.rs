@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// Probes, one every 100 ms.
 const PROBES: usize = 100;
 
-/// Measures and prints percentiles in milliseconds. A probe is a request for a score of a user by every model; "visible" is
+/// Measures percentiles in milliseconds. A probe is a request for a score of a user by every model; "visible" is
 /// when `GET /users/:id` shows the new scores. (Whether a score is worth an alert depends on the model; the way is the same.)
 pub fn run(catalog: &Catalog, config: &Config) -> Value {
     let mut config = config.clone();
@@ -34,9 +34,6 @@ pub fn run(catalog: &Catalog, config: &Config) -> Value {
     took.sort_by(f64::total_cmp);
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
     let (p50, p99, max) = (at(0.5), at(0.99), at(1.0));
-    println!(
-        "POST answered to visible in GET: p50 {p50:.2} ms, p99 {p99:.2} ms, most {max:.2} ms ({PROBES} probes)"
-    );
     json!({ "p50Ms": p50, "p99Ms": p99, "maxMs": max, "probes": PROBES })
 }
 

@@ -1,9 +1,10 @@
 //! How fast the whole is beside the bare work: events/s of (a) a bare loop that parses, folds and scores a log, with no log of
-//! its own and no actors, (b) the whole daemon importing the same log to committed alerts, (c) a replay, and the ratios; and
-//! how long an alert takes from `POST` to `GET` at 1,000 events/s.
+//! its own and no actors, (b) the whole daemon importing the same log to committed alerts, (c) a replay, and the ratios; what
+//! users cost in memory and on disk; and how long an alert takes from `POST` to `GET` at 1,000 events/s.
 //!
 //! `cargo bench --bench pipeline -- [--file LOG] [--out FIGURES.json] [--events N] [--users N]`; without a file, a simulated
-//! log of 2,000,000 events and 100,000 users. Prints lines for people, writes JSON (target/bench/pipeline.json).
+//! log of 2,000,000 events and 100,000 people. Prints lines for people, writes JSON (target/bench/pipeline.json). Each part
+//! runs in a child of this program, so that none pays for the memory of another.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -38,14 +39,28 @@ pub fn cpu_seconds() -> f64 {
     ticks / 100.0
 }
 
-/// Runs something and says how long it took, wall and CPU.
-pub fn timed<T>(events: u64, name: &str, run: impl FnOnce() -> T) -> (T, Value) {
+/// Runs something; how long it took, wall and CPU.
+pub fn timed<T>(events: u64, run: impl FnOnce() -> T) -> (T, Value) {
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let done = run();
-    let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-    let rate = events as f64 / seconds;
-    println!("{name:<34} {rate:>10.0} events/s  {:>6.2} µs CPU an event", cpu * 1e6 / events as f64);
-    (done, json!({ "eventsPerSecond": rate, "seconds": seconds, "cpuSeconds": cpu }))
+    (done, figures(events, began.elapsed().as_secs_f64(), cpu_seconds() - cpu))
+}
+
+/// Events in so many seconds, wall and CPU.
+pub fn figures(events: u64, seconds: f64, cpu: f64) -> Value {
+    json!({
+        "eventsPerSecond": events as f64 / seconds,
+        "seconds": seconds,
+        "cpuSeconds": cpu,
+        "cpuMicrosPerEvent": cpu * 1e6 / events as f64,
+    })
+}
+
+/// Megabytes of this process now, or (`VmHWM`) at most.
+pub fn memory_mb(which: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(which)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
 fn argument(name: &str) -> Option<String> {
@@ -61,7 +76,8 @@ fn simulated(work: &Path) -> PathBuf {
         users: u32::try_from(users).unwrap(),
         days: 120,
         until: "2026-07-01T00:00:00Z".parse().unwrap(),
-        events_per_user: events as f64 / users as f64 * 1.2,
+        // Cut at the number wanted; some people do little or nothing.
+        events_per_user: events as f64 / users as f64 * 1.35,
         events_max: Some(events),
     };
     let path = work.join("log.jsonl");
@@ -69,52 +85,98 @@ fn simulated(work: &Path) -> PathBuf {
     path
 }
 
+/// What every part works on.
+pub struct Job {
+    pub file: PathBuf,
+    pub events: u64,
+    pub users: u64,
+    pub config: Config,
+    pub catalog: Catalog,
+}
+
+impl Job {
+    fn new(file: PathBuf, data_dir: PathBuf, events: u64, users: u64) -> Self {
+        let mut config = Config::load(None).unwrap();
+        config.data_dir = data_dir;
+        config.http.listen = ([127, 0, 0, 1], 0).into();
+        let text = std::fs::read_to_string(&config.catalog).unwrap();
+        let catalog = Catalog::load(&text, "catalog").unwrap();
+        Self { file, events, users, config, catalog }
+    }
+
+    fn run(&self, part: &str) -> Value {
+        match part {
+            "bare" => bare::run(self),
+            "whole" => whole::import(self),
+            "start" => whole::start(self),
+            "replay" => whole::replay(self),
+            _ => latency::run(&self.catalog, &self.config),
+        }
+    }
+
+    /// Runs a part in a child.
+    fn run_apart(&self, part: &str) -> Value {
+        let (events, users) = (self.events.to_string(), self.users.to_string());
+        let paths = [self.file.to_str().unwrap(), self.config.data_dir.to_str().unwrap()];
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--part", part, "--file", paths[0], "--data", paths[1], "--of", &events, "--by", &users])
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(child.stdout).unwrap();
+        assert!(child.status.success(), "{part}: {said}");
+        serde_json::from_str(said.lines().last().unwrap()).unwrap()
+    }
+}
+
 fn main() {
+    intentd::allocator::keep_freed_memory();
+    intentd::scoring::runtime::prepare_environment();
+    if let Some(part) = argument("--part") {
+        let text = |name: &str| argument(name).unwrap();
+        let number = |name: &str| text(name).parse().unwrap();
+        let job = Job::new(text("--file").into(), text("--data").into(), number("--of"), number("--by"));
+        return println!("{}", job.run(&part));
+    }
     let work = tempfile::tempdir_in(std::env::var_os("BENCH_DIR").unwrap_or("target".into())).unwrap();
     let file = argument("--file").map_or_else(|| simulated(work.path()), PathBuf::from);
-    let mut config = Config::load(None).unwrap();
-    config.data_dir = work.path().join("data");
-    config.http.listen = ([127, 0, 0, 1], 0).into();
-    let text = std::fs::read_to_string(&config.catalog).unwrap();
-    let catalog = Catalog::load(&text, "catalog").unwrap();
-
-    let events = bare::count(&file);
-    println!("{} with {events} events", file.display());
-    let (counted, bare) =
-        timed(events, "(a) bare: parse, fold, score", || bare::run(&file, catalog.clone(), &config));
-    println!("    {} rows scored, {} alerts", counted.scored, counted.alerts);
-    let (imported, whole) =
-        timed(events, "(b) whole daemon to committed alerts", || whole::import(&file, &catalog, &config));
-    println!(
-        "    {} new, {} alerts, resident memory {} MB at most",
-        imported.accepted,
-        imported.alerts,
-        peak_mb()
-    );
-    let (_, replay) = timed(events, "(c) replay: read the log and fold", || whole::replay(&catalog, &config));
+    let (events, users) = bare::count(&file);
+    let job = Job::new(file, work.path().join("data"), events, users);
+    println!("{} with {events} events of {users} users", job.file.display());
+    let part = |name: &str, title: &str| {
+        let figures = job.run_apart(name);
+        let (rate, cpu) = (&figures["eventsPerSecond"], &figures["cpuMicrosPerEvent"]);
+        if let (Some(rate), Some(cpu)) = (rate.as_f64(), cpu.as_f64()) {
+            println!("{title:<42} {rate:>10.0} events/s  {cpu:>6.2} µs CPU an event");
+        }
+        figures
+    };
+    let bare = part("bare", "(a) bare: parse, fold, score");
+    println!("    {} rows scored, {} alerts", bare["scored"], bare["alerts"]);
+    let whole = part("whole", "(b) whole daemon to committed alerts");
+    println!("    {} new, {} alerts; {}", whole["accepted"], whole["alerts"], whole["memory"]);
+    println!("    {}", whole["afterwards"]);
+    let start = part("start", "");
+    println!("    starts again: {start}");
+    let replay = part("replay", "(c) replay: read the log and fold");
     let rate = |figures: &Value| figures["eventsPerSecond"].as_f64().unwrap();
-    println!("(b) / (a) = {:.2}", rate(&whole) / rate(&bare));
-    let latency = latency::run(&catalog, &config);
+    let ratio = rate(&whole) / rate(&bare);
+    println!("(b) / (a) = {ratio:.2}");
+    let latency = part("latency", "");
+    println!("POST answered to visible in GET at 1,000 events/s: {latency}");
     let figures = json!({
-        "file": file.display().to_string(),
+        "file": job.file.display().to_string(),
         "events": events,
+        "users": users,
         "bare": bare,
         "whole": whole,
+        "start": start,
         "replay": replay,
-        "wholeToBare": rate(&whole) / rate(&bare),
-        "alertsBare": counted.alerts,
-        "alertsWhole": imported.alerts,
-        "peakMegabytes": peak_mb(),
+        "wholeToBare": ratio,
         "postToGet": latency,
     });
     let out = argument("--out").map_or_else(|| PathBuf::from("target/bench/pipeline.json"), PathBuf::from);
     std::fs::create_dir_all(out.parent().unwrap()).unwrap();
     std::fs::write(&out, serde_json::to_vec_pretty(&figures).unwrap()).unwrap();
     println!("figures: {}", out.display());
-}
-
-fn peak_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }

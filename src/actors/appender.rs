@@ -21,7 +21,7 @@ use crate::store::{Append, AppendAnswer, Conflict, Error, EventStore};
 #[derive(Clone, Debug)]
 pub(super) enum Refused {
     /// The stream ends elsewhere.
-    Conflict(Conflict),
+    Conflict(Box<Conflict>),
     /// It is outside the store's bounds.
     Invalid(String),
 }
@@ -161,7 +161,10 @@ impl AppenderActor {
                     jobs.iter().map(|job| job.append.events.len() as u64).sum(),
                 );
                 for (job, answer) in jobs.into_iter().zip(answers) {
-                    job.user.appended(job.ticket, answer.map_err(Refused::Conflict));
+                    job.user.appended(
+                        job.ticket,
+                        answer.map_err(|conflict| Refused::Conflict(Box::new(conflict))),
+                    );
                 }
                 self.next(myself, state);
             }

@@ -178,7 +178,9 @@ async fn read(parts: &Parts) -> Result<Infallible, store::Error> {
 struct Gathered {
     market: Arc<Market>,
     handed: Option<Position>,
-    events: Vec<Recorded>,
+    events: Vec<Vec<Recorded>>,
+    /// How many.
+    count: usize,
     through: Option<Position>,
 }
 
@@ -197,11 +199,8 @@ impl Gathered {
         };
         let known = self.through.max(self.handed);
         let events = sort(parts, &mut self.market, known, events);
-        if self.events.is_empty() {
-            self.events = events;
-        } else {
-            self.events.extend(events);
-        }
+        self.count += events.len();
+        self.events.push(events);
         // A store may tell an event twice.
         if known < through {
             self.through = through;
@@ -211,8 +210,9 @@ impl Gathered {
     fn hand_over(&mut self, parts: &Parts) {
         let Some(through) = self.through.take() else { return };
         let events = std::mem::take(&mut self.events);
-        crate::metrics::stage_events("feed", events.len() as u64);
-        parts.flow.sent(events.len() as u64);
+        let count = std::mem::take(&mut self.count) as u64;
+        crate::metrics::stage_events("feed", count);
+        parts.flow.sent(count);
         parts.flow.handed(through);
         self.handed = Some(through);
         parts.registry.deliver(Batch { events, market: Arc::clone(&self.market), through });
@@ -227,15 +227,15 @@ async fn subscribe(parts: &Parts, failures: &mut u32) -> Result<Infallible, stor
     let handed = flow.handed_through();
     let market = Arc::new(market_at(parts, handed).await?);
     let mut subscription = store.subscribe_all(handed, Filter::streams(&[stream::USER, stream::MARKET]));
-    let mut gathered = Gathered { market, handed, events: Vec::new(), through: None };
+    let mut gathered = Gathered { market, handed, events: Vec::new(), count: 0, through: None };
     let (in_flight_max, span_max) = (options.in_flight_max as u64, options.span_max as u64);
     let full = options.feed_batch_max.min(options.in_flight_max);
     loop {
-        if gathered.events.len() >= full {
+        if gathered.count >= full {
             flow.has_room(in_flight_max, span_max).await;
             gathered.hand_over(parts);
         }
-        let less = in_flight_max.min(gathered.events.len() as u64 + 1);
+        let less = in_flight_max.min(gathered.count as u64 + 1);
         let mut next = subscription.next();
         let message = tokio::select! {
             biased;

@@ -21,7 +21,8 @@ use crate::domain::time::Timestamp;
 
 /// Events in log order.
 pub(super) struct Batch {
-    pub(super) events: Vec<Recorded>,
+    /// As they were read: joining them would copy 170 bytes each.
+    pub(super) events: Vec<Vec<Recorded>>,
     /// The market, complete up to `through`.
     pub(super) market: Arc<Market>,
     /// Everything up to here was read, whether it is in `events` or not.

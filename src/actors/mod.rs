@@ -16,6 +16,7 @@
 mod appender;
 mod core;
 mod daemon;
+mod failure;
 mod feed;
 mod flow;
 mod gather;

@@ -22,6 +22,10 @@ use crate::error::Chain;
 use crate::projection::{self, AlertChange};
 use crate::store::{self, EventStore, Filter};
 
+/// Events of one transaction, and messages of the log (each speaks for up to 1,024 events that may say nothing to the view).
+const SHOWN_AT_ONCE: usize = 1_024;
+const MESSAGES_MAX: usize = 64;
+
 /// A view that events are applied to. Calls block on disk.
 pub trait ProjectionSink: Send + 'static {
     /// Which events it wants.
@@ -190,38 +194,94 @@ async fn project(parts: &Parts, failures: &mut u32) -> Result<Infallible, Error>
     let (mut sink, position) = opened.await??;
     parts.told.position.send_replace(position);
     let mut subscription = parts.store.subscribe_all(position, sink.filter());
+    let mut read = Read::default();
     let mut last = position;
     loop {
-        let (events, through, caught_up) = match subscription.next().await? {
-            store::Message::Events(events) => {
-                let Some(through) = events.last().map(|event| event.position) else { continue };
-                (events, through, false)
+        let mut next = subscription.next();
+        let message = tokio::select! {
+            biased;
+            message = &mut next => message?,
+            // Nothing more is at hand: what is there is shown at once.
+            () = std::future::ready(()), if read.through > last => {
+                (sink, last) = show(parts, sink, &mut read, last).await?;
+                *failures = 0;
+                read.tell_caught_up(parts);
+                next.await?
             }
-            store::Message::Checkpoint(through) => (Vec::new(), through, false),
-            store::Message::CaughtUp(through) => (Vec::new(), through.unwrap_or_default(), true),
         };
-        if last < Some(through) {
-            let (count, before) = (events.len() as u64, last);
-            let applied = tokio::task::spawn_blocking(move || {
-                // A store may tell an event twice.
-                let new =
-                    events.iter().position(|event| before < Some(event.position)).unwrap_or(events.len());
-                let changes = sink.apply(events.get(new..).unwrap_or_default(), through)?;
-                Ok::<_, projection::Error>((sink, changes))
-            });
-            let (back, changes) = applied.await??;
-            sink = back;
-            last = Some(through);
-            crate::metrics::stage_events("project", count);
-            for change in changes {
-                // Nobody may be listening.
-                let _listeners = parts.told.changes.send(Arc::new(change));
-            }
-            parts.told.position.send_replace(last);
+        read.add(message);
+        if read.events.len() >= SHOWN_AT_ONCE || read.messages >= MESSAGES_MAX {
+            (sink, last) = show(parts, sink, &mut read, last).await?;
+            *failures = 0;
         }
-        *failures = 0;
-        if caught_up {
+        if read.through <= last {
+            read.tell_caught_up(parts);
+        }
+    }
+}
+
+/// What is read and not applied yet: many messages share a transaction, as many as are at hand.
+#[derive(Default)]
+struct Read {
+    events: Vec<Recorded>,
+    messages: usize,
+    through: Option<Position>,
+    caught_up: bool,
+}
+
+impl Read {
+    fn add(&mut self, message: store::Message) {
+        self.messages += 1;
+        let through = match message {
+            store::Message::Events(events) => {
+                let through = events.last().map(|event| event.position);
+                if self.events.is_empty() {
+                    self.events = events;
+                } else {
+                    self.events.extend(events);
+                }
+                through
+            }
+            store::Message::Checkpoint(through) => Some(through),
+            store::Message::CaughtUp(through) => {
+                self.caught_up = true;
+                through
+            }
+        };
+        self.through = self.through.max(through);
+    }
+
+    /// Says that the view shows the log up to its end, once it does.
+    fn tell_caught_up(&mut self, parts: &Parts) {
+        if std::mem::take(&mut self.caught_up) {
             parts.told.caught_up.send_replace(true);
         }
     }
+}
+
+/// Applies what is read, then tells of it; gives the sink back.
+async fn show(
+    parts: &Parts,
+    mut sink: Box<dyn ProjectionSink>,
+    read: &mut Read,
+    last: Option<Position>,
+) -> Result<(Box<dyn ProjectionSink>, Option<Position>), Error> {
+    let events = std::mem::take(&mut read.events);
+    read.messages = 0;
+    let Some(through) = read.through.filter(|through| last < Some(*through)) else { return Ok((sink, last)) };
+    let count = events.len() as u64;
+    let applied = tokio::task::spawn_blocking(move || {
+        // A store may tell an event twice.
+        let new = events.iter().position(|event| last < Some(event.position)).unwrap_or(events.len());
+        let changes = sink.apply(events.get(new..).unwrap_or_default(), through)?;
+        Ok::<_, projection::Error>((sink, changes))
+    });
+    let (sink, changes) = applied.await??;
+    crate::metrics::stage_events("project", count);
+    for change in changes {
+        // Nobody may be listening.
+        let _listeners = parts.told.changes.send(Arc::new(change));
+    }
+    parts.told.position.send_replace(Some(through));
+    Ok((sink, Some(through)))
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use ractor::ActorRef;
 
-use super::user::{Failure, Message, Shared, State};
+use super::failure::Failure;
+use super::user::{Message, Shared, State};
 use crate::domain::entity::Input;
 use crate::domain::event::{Recorded, Revision};
 use crate::domain::id::stream;

@@ -17,6 +17,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
 use super::core::{Core, Entity};
+use super::failure::Failure;
 use super::flow::{Report, Reports};
 use super::options::Options;
 use super::{appender, recovery, scorer, tally};
@@ -53,11 +54,23 @@ pub(super) struct Asked {
 }
 
 pub(super) enum Message {
-    Deliver { events: Vec<Recorded>, market: Arc<Market> },
-    Scored { ticket: Ticket, answers: Vec<Result<Score, Unscored>> },
-    Appended { ticket: Ticket, answer: Result<Appended, appender::Refused> },
-    Command(Asked),
-    Sweep { now: Timestamp },
+    Deliver {
+        events: Vec<Recorded>,
+        market: Arc<Market>,
+    },
+    Scored {
+        ticket: Ticket,
+        answers: Vec<Result<Score, Unscored>>,
+    },
+    Appended {
+        ticket: Ticket,
+        answer: Result<Appended, appender::Refused>,
+    },
+    /// Boxed, as an answer's rarest part is: every mailbox and every resident task has room for the largest message.
+    Command(Box<Asked>),
+    Sweep {
+        now: Timestamp,
+    },
     Ask,
 }
 
@@ -79,7 +92,7 @@ impl Handle {
     }
 
     pub(super) fn command(&self, asked: Asked) {
-        self.send(Message::Command(asked));
+        self.send(Message::Command(Box::new(asked)));
     }
 
     pub(super) fn sweep(&self, now: Timestamp) {
@@ -109,22 +122,6 @@ impl Handle {
         if self.0.send_message(message).is_err() {
             tracing::debug!("mail for a user that has ended");
         }
-    }
-}
-
-/// Why an incarnation failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
-pub(super) struct Failure {
-    /// The event at fault, when it is known and would fail again.
-    pub(super) revision: Option<Revision>,
-    pub(super) reason: String,
-}
-
-impl Failure {
-    /// A failure that no event is at fault for.
-    pub(super) fn here(reason: impl Into<String>) -> Self {
-        Self { revision: None, reason: reason.into() }
     }
 }
 
@@ -207,7 +204,7 @@ impl Actor for UserActor {
             Message::Deliver { events, market } => state.deliver(&myself, events, market)?,
             Message::Scored { ticket, answers } => state.step(&myself, Input::Scored { ticket, answers })?,
             Message::Appended { ticket, answer } => state.appended(&myself, ticket, answer)?,
-            Message::Command(asked) => state.command(&myself, asked)?,
+            Message::Command(asked) => state.command(&myself, *asked)?,
             Message::Sweep { now } => state.step(&myself, Input::Sweep { now })?,
             Message::Ask => state.asked = true,
         }
@@ -331,7 +328,8 @@ impl State {
                 self.facts_at = self.facts_at.max(Some(appended.position));
                 Ok(appended.revision)
             }
-            Err(appender::Refused::Conflict(Conflict { expected, actual, .. })) => {
+            Err(appender::Refused::Conflict(conflict)) => {
+                let Conflict { expected, actual, .. } = *conflict;
                 Err(Fenced { expected, actual })
             }
             Err(appender::Refused::Invalid(reason)) => {

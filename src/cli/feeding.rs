@@ -21,6 +21,8 @@ use crate::import::names::Names;
 const UNDER_WAY: usize = 4;
 /// Faults that are told one by one; the rest is counted.
 const FAULTS_SHOWN: usize = 10;
+/// A common line's length.
+const LINE_BYTES: usize = 128;
 
 /// How lines are read.
 #[derive(Clone, Debug)]
@@ -146,7 +148,12 @@ pub async fn feed(
 
 fn parse(chunk: &Chunk, catalog: &Catalog, reading: &Reading) -> Parsed {
     let now = clock::wall();
-    let mut parsed = Parsed { events: Vec::new(), last_line: 0, bad: 0, faults: Vec::new() };
+    let mut parsed = Parsed {
+        events: Vec::with_capacity(chunk.text.len() / LINE_BYTES),
+        last_line: 0,
+        bad: 0,
+        faults: Vec::new(),
+    };
     for (number, line) in chunk.lines() {
         parsed.last_line = number;
         if number <= reading.skip_lines {

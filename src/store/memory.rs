@@ -243,7 +243,7 @@ impl Log {
     ) -> Page {
         let visible = self.visible();
         let events = self.events.get(..visible).unwrap_or_default();
-        let admitted = |event: &&Recorded| filter.admits(&event.stream);
+        let admitted = |event: &&Recorded| filter.admits_event(event);
         // One more than asked for tells where to read on.
         let mut found: Vec<Recorded> = match direction {
             Direction::Forwards => {
@@ -311,7 +311,7 @@ impl EventStore for MemoryStore {
 
     fn subscribe_all(&self, after: Option<Position>, filter: Filter) -> Box<dyn Subscription> {
         let next = after.map_or(0, |after| index(Position(after.0 + 1)));
-        Box::new(Tail::new(self, next, Box::new(move |event| filter.admits(&event.stream))))
+        Box::new(Tail::new(self, next, Box::new(move |event| filter.admits_event(event))))
     }
 
     fn subscribe_stream(&self, stream: &str, after: Option<Revision>) -> Box<dyn Subscription> {

@@ -117,18 +117,46 @@ pub enum Direction {
 pub struct Filter {
     /// Stream name prefixes.
     pub stream_prefixes: Vec<String>,
+    /// Streams of which only a few events are wanted.
+    pub sparse: Option<Sparse>,
+}
+
+/// Streams of which only the first event passes, and those of some types: a reader that counts users does not pay for
+/// millions of events that say nothing to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sparse {
+    /// What their names begin with.
+    pub stream_prefix: String,
+    /// The types that pass wherever they stand.
+    pub event_types: Vec<String>,
 }
 
 impl Filter {
     /// A filter on stream prefixes.
     pub fn streams(prefixes: &[&str]) -> Self {
-        Self { stream_prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect() }
+        Self { stream_prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(), sparse: None }
     }
 
-    /// Whether a stream passes.
-    pub fn admits(&self, stream: &str) -> bool {
-        self.stream_prefixes.is_empty()
-            || self.stream_prefixes.iter().any(|prefix| stream.starts_with(prefix))
+    /// Of the streams with this prefix, only their first events and those of these types.
+    #[must_use]
+    pub fn sparsely(self, stream_prefix: &str, event_types: &[&str]) -> Self {
+        let event_types = event_types.iter().map(|&event_type| event_type.to_owned()).collect();
+        Self { sparse: Some(Sparse { stream_prefix: stream_prefix.to_owned(), event_types }), ..self }
+    }
+
+    /// Whether an event passes: its stream, its place in it, its type.
+    pub fn admits(&self, stream: &[u8], revision: Revision, event_type: &[u8]) -> bool {
+        let begins = |prefix: &String| stream.starts_with(prefix.as_bytes());
+        let is = |wanted: &String| wanted.as_bytes() == event_type;
+        (self.stream_prefixes.is_empty() || self.stream_prefixes.iter().any(begins))
+            && self.sparse.as_ref().is_none_or(|sparse| {
+                revision == 0 || !begins(&sparse.stream_prefix) || sparse.event_types.iter().any(is)
+            })
+    }
+
+    /// The same for an event at hand.
+    pub fn admits_event(&self, event: &Recorded) -> bool {
+        self.admits(event.stream.as_bytes(), event.revision, event.event_type.as_bytes())
     }
 }
 

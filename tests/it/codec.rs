@@ -53,6 +53,21 @@ fn the_example_of_the_contract_is_kept_as_it_is_and_decodes() {
 }
 
 #[test]
+fn no_fields_are_no_fields_however_that_is_said() {
+    let catalog = catalog();
+    for data in ["", r#","data":null"#, r#","data":{}"#] {
+        let text = format!(
+            r#"{{"id":"1","userId":"u","type":"SESSION_STARTED","occurredAt":"2026-01-01T00:00:00Z"{data}}}"#
+        );
+        let ingest = check(&catalog, &text).unwrap();
+        let UserEvent::Behaviour(event) = decode(&catalog, &recorded(&ingest)).unwrap() else {
+            panic!("behaviour")
+        };
+        assert!(event.fields.iter().all(|value| value.is_nan()), "{data}");
+    }
+}
+
+#[test]
 fn a_market_event_goes_to_its_market() {
     let text = r#"{"id":"r1","userId":"*","type":"MORTGAGE_RATE_PUBLISHED","occurredAt":"2026-01-01T00:00:00Z","data":{"rate30":6.5}}"#;
     assert_eq!(check(&catalog(), text).unwrap().stream, "market-rates");

@@ -310,6 +310,20 @@ async fn subscriptions_to_all(store: Arc<dyn EventStore>) {
     assert!(marks.last() < Some(&last.position));
 }
 
+/// Of x-streams only the first events and those of one type: everywhere where a filter is taken.
+async fn sparse_streams(store: Arc<dyn EventStore>) {
+    let mut all = mixed(&*store).await;
+    let mut special = append("x-1", Any, [70]);
+    special.events[0].event_type = "Special".into();
+    one(&*store, special).await.unwrap();
+    all.extend(store.read_stream("x-1", Some(60), Forwards, 1).await.unwrap().events);
+    let filter = Filter::streams(&["x-", "y-"]).sparsely("x-", &["Special"]);
+    all.retain(|it| it.stream.starts_with("y-") || (&*it.stream == "x-1" && [0, 60].contains(&it.revision)));
+    assert_eq!(all.len(), 62);
+    assert_eq!(store.read_all(None, Forwards, &filter, 1_000).await.unwrap().events, all);
+    assert_eq!(until_caught_up(&mut *store.subscribe_all(None, filter)).await.0, all);
+}
+
 async fn subscriptions_to_a_stream(store: Arc<dyn EventStore>) {
     let mut unborn = store.subscribe_stream("y-1", None);
     assert!(matches!(next(&mut *unborn).await, Message::CaughtUp(_)));
@@ -361,6 +375,7 @@ on_every_store!(
     pages_of_a_stream,
     pages_of_all,
     subscriptions_to_all,
+    sparse_streams,
     subscriptions_to_a_stream,
     misuse_is_refused_and_writes_nothing,
 );

@@ -127,7 +127,7 @@ async fn agree(store: &dyn EventStore, model: &mut Model, step: &Step) {
             assert_eq!(all, model.all);
             let from = everything.events.get(*at).map(|event| event.position);
             let filter = Filter::streams(&["b-1"]);
-            let admitted = |event: &&intentd::store::Recorded| filter.admits(&event.stream);
+            let admitted = |event: &&intentd::store::Recorded| filter.admits_event(event);
             let wanted: Vec<_> = if *back {
                 let before = from.map_or(all.len(), |_| *at);
                 everything.events[..before].iter().rev().filter(admitted).take(*limit).cloned().collect()

@@ -15,6 +15,18 @@ use crate::domain::time::Timestamp;
 /// Reads the body of an event of this type.
 pub(super) fn read(catalog: &Catalog, kind: EventIx, data: &[u8]) -> Result<Behaviour, serde_json::Error> {
     let specs = catalog.events.get(usize::from(kind.0)).map_or(&[][..], |event| &event.fields);
+    if let Some((occurred_at, fields)) = super::quick::row(specs, data) {
+        return Ok(Behaviour { kind, occurred_at, fields });
+    }
+    read_long(specs, kind, data)
+}
+
+/// The long way, which names what is wrong.
+pub(super) fn read_long(
+    specs: &[FieldSpec],
+    kind: EventIx,
+    data: &[u8],
+) -> Result<Behaviour, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_slice(data);
     let (occurred_at, fields) = json.deserialize_map(Body { specs })?;
     json.end()?;
@@ -113,7 +125,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -122,6 +134,11 @@ impl<'de> Visitor<'de> for Row<'_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the event's fields, a JSON object")
+    }
+
+    /// `null` passes the door as no fields.
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {

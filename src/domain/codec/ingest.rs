@@ -7,12 +7,12 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::behaviour::FieldKey;
 use super::envelope::{Envelope, Part};
+use super::quick::{self, Sound};
 use crate::domain::catalog::{Catalog, EventIx, EventSpec, FieldKind, FieldSpec};
 use crate::domain::event::{CONVERSION_RECORDED, Ingest, NewEvent, SCORE_REQUESTED};
 use crate::domain::id::{EventId, check_id, stream};
@@ -50,6 +50,46 @@ pub fn check_ingest(
     now: Timestamp,
     future_max: Duration,
 ) -> Result<Ingest, Vec<Fault>> {
+    let sound =
+        quick::check(catalog, raw).and_then(|sound| admit(catalog, raw, &sound, now.plus(future_max)));
+    sound.map_or_else(|| check_long(catalog, raw, now, future_max), Ok)
+}
+
+/// What the short way read, if it passes the rest of the door too.
+fn admit(catalog: &Catalog, raw: &Bytes, sound: &Sound<'_>, latest: Timestamp) -> Option<Ingest> {
+    let Sound { id, subject, kind, occurred_at } = *sound;
+    let mut faults = Vec::new();
+    let market = check_subject(catalog, kind, Some(subject), &mut faults);
+    let is_sound = faults.is_empty() && occurred_at <= latest;
+    (is_sound && check_id(id).is_ok() && check_id(subject).is_ok())
+        .then(|| ready(catalog, raw, (id, subject, kind), market))
+}
+
+/// An event that passed, made ready to append.
+fn ready(
+    catalog: &Catalog,
+    raw: &Bytes,
+    (id, subject, kind): (&str, &str, EventIx),
+    market: Option<&str>,
+) -> Ingest {
+    Ingest {
+        stream: market.map_or_else(|| [stream::USER, subject].concat(), stream::market),
+        event: NewEvent {
+            id: EventId::of_behaviour(subject, id),
+            event_type: catalog.event_type(kind).cloned().unwrap_or_default(),
+            data: raw.clone(),
+            metadata: Bytes::new(),
+        },
+    }
+}
+
+/// The long way, which names every fault.
+pub(super) fn check_long(
+    catalog: &Catalog,
+    raw: &Bytes,
+    now: Timestamp,
+    future_max: Duration,
+) -> Result<Ingest, Vec<Fault>> {
     let envelope = match serde_json::from_slice::<Envelope<'_>>(raw) {
         Ok(envelope) => envelope,
         Err(error) => {
@@ -78,15 +118,7 @@ pub fn check_ingest(
     let (Some(id), Some(subject), true) = (id, subject, faults.is_empty()) else {
         return Err(faults);
     };
-    Ok(Ingest {
-        stream: market.map_or_else(|| format!("{}{subject}", stream::USER), stream::market),
-        event: NewEvent {
-            id: EventId::of_behaviour(subject, id),
-            event_type: catalog.event_type(kind).cloned().unwrap_or_else(|| ByteString::from(name)),
-            data: raw.clone(),
-            metadata: Bytes::new(),
-        },
-    })
+    Ok(ready(catalog, raw, (id, subject, kind), market))
 }
 
 fn check_part<'a>(path: &str, part: &'a Part<'_>, faults: &mut Vec<Fault>) -> Option<&'a str> {

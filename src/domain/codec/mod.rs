@@ -10,6 +10,7 @@ mod envelope;
 mod facts;
 mod ingest;
 mod model;
+mod quick;
 
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -19,19 +19,6 @@ const PAGE_BYTES_MAX: usize = 16 << 20;
 /// A filtered page ends after so much of the log was walked.
 const WALK_BYTES_MAX: u64 = 64 << 20;
 
-/// Which records pass: as [`Filter::admits`], on bytes.
-pub(super) struct Prefixes(Vec<Box<[u8]>>);
-
-impl Prefixes {
-    pub(super) fn new(filter: &Filter) -> Self {
-        Self(filter.stream_prefixes.iter().map(|prefix| prefix.as_bytes().into()).collect())
-    }
-
-    pub(super) fn admits(&self, stream: &[u8]) -> bool {
-        self.0.is_empty() || self.0.iter().any(|prefix| stream.starts_with(prefix))
-    }
-}
-
 fn starts_at(from: Option<Revision>, direction: Direction) -> Revision {
     from.unwrap_or(match direction {
         Direction::Forwards => 0,
@@ -149,15 +136,14 @@ impl Shared {
         filter: &Filter,
         limit: usize,
     ) -> Result<Page, Error> {
-        let prefixes = Prefixes::new(filter);
         let limit = limit.min(PAGE_EVENTS_MAX);
         match direction {
-            Direction::Forwards => self.forwards(from.map_or(0, |from| from.0), &prefixes, limit),
-            Direction::Backwards => self.backwards(from.map_or(u64::MAX, |from| from.0), &prefixes, limit),
+            Direction::Forwards => self.forwards(from.map_or(0, |from| from.0), filter, limit),
+            Direction::Backwards => self.backwards(from.map_or(u64::MAX, |from| from.0), filter, limit),
         }
     }
 
-    fn forwards(&self, from: u64, prefixes: &Prefixes, limit: usize) -> Result<Page, Error> {
+    fn forwards(&self, from: u64, filter: &Filter, limit: usize) -> Result<Page, Error> {
         let head = self.live.head();
         let (mut at, mut walked, mut events) = (from, 0, Vec::new());
         while at <= head.last && head.last > 0 {
@@ -170,7 +156,7 @@ impl Shared {
                 if found.position > head.last {
                     break;
                 }
-                if !prefixes.admits(found.record.stream) {
+                if !found.record.passes(filter) {
                     continue;
                 }
                 if events.len() >= limit {
@@ -184,7 +170,7 @@ impl Shared {
         Ok(Page { events, next: None, exists: true })
     }
 
-    fn backwards(&self, from: u64, prefixes: &Prefixes, limit: usize) -> Result<Page, Error> {
+    fn backwards(&self, from: u64, filter: &Filter, limit: usize) -> Result<Page, Error> {
         let head = self.live.head();
         let (mut before, mut walked) = (from.min(head.end), 0);
         let mut events: Vec<Recorded> = Vec::new();
@@ -195,7 +181,7 @@ impl Shared {
                 if found.position >= before {
                     break;
                 }
-                if prefixes.admits(found.record.stream) {
+                if found.record.passes(filter) {
                     admitted.push(found);
                 }
             }

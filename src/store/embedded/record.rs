@@ -19,6 +19,7 @@ use super::le::Cut;
 use crate::domain::event::{NewEvent, Position, Recorded, Revision};
 use crate::domain::id::EventId;
 use crate::domain::time::Timestamp;
+use crate::store::Filter;
 
 /// Bytes before the stream's name.
 pub(super) const HEAD: usize = 48;
@@ -34,8 +35,8 @@ pub(super) struct Record<'a> {
     pub(super) revision: Revision,
     pub(super) recorded_at: Timestamp,
     pub(super) stream: &'a [u8],
+    event_type: &'a [u8],
     data_length: usize,
-    type_length: usize,
 }
 
 /// How long a record of this event is.
@@ -106,7 +107,8 @@ impl<'a> Record<'a> {
         let least = HEAD + stream_length + type_length + data_length;
         (least <= length && length <= bytes.len()).then_some(())?;
         let stream = cut.bytes(stream_length)?;
-        Some(Self { length, sum, id, revision, recorded_at, stream, data_length, type_length })
+        let event_type = cut.bytes(type_length)?;
+        Some(Self { length, sum, id, revision, recorded_at, stream, event_type, data_length })
     }
 
     /// The record that begins here, if it is whole and was written for this position.
@@ -116,10 +118,15 @@ impl<'a> Record<'a> {
         (sum(position, summed) == record.sum).then_some(record)
     }
 
+    /// Whether a reader wants it.
+    pub(super) fn passes(&self, filter: &Filter) -> bool {
+        filter.admits(self.stream, self.revision, self.event_type)
+    }
+
     /// The event, sharing `shared`, where this record stands at `at`. None when its texts are not UTF-8.
     pub(super) fn to_recorded(self, shared: &Bytes, at: usize, position: u64) -> Option<Recorded> {
         let stream = at + HEAD..at + HEAD + self.stream.len();
-        let event_type = stream.end..stream.end + self.type_length;
+        let event_type = stream.end..stream.end + self.event_type.len();
         let data = event_type.end..event_type.end + self.data_length;
         let metadata = data.end..at + self.length;
         let part = |range: Range<usize>| {

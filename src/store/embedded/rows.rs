@@ -22,8 +22,9 @@ use crate::store::{Error, StoreId};
 /// More stretches than this are made one when the index is opened.
 const STRETCHES_MAX: usize = 256;
 
-/// So much may have to be read again from fjall's journal at a start after a crash, at some 20 MiB/s.
-const MEMTABLE_BYTES: u64 = 24 << 20;
+/// So much may have to be read again from fjall's journal at a start after a crash, at some 20 MiB/s. Fjall counts 60 bytes for a
+/// row that takes some 250 in memory: 8 MiB are 35.
+const MEMTABLE_BYTES: u64 = 8 << 20;
 
 /// A close waits no longer for the index; what is not settled then costs time at the next start and nothing else.
 const SETTLE_MAX: Duration = Duration::from_secs(5);

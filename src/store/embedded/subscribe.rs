@@ -10,7 +10,6 @@ use tokio::sync::watch;
 
 use super::chunk::Chunk;
 use super::live::Head;
-use super::reader::Prefixes;
 use super::writer::stopping;
 use super::{Shared, off_thread};
 use crate::domain::event::{Position, Recorded, Revision};
@@ -18,6 +17,9 @@ use crate::store::{BoxFuture, Direction, Error, Filter, Message, Subscription};
 
 /// Most events of one message.
 const TOLD_MAX: usize = 1024;
+
+/// A common record's size: how many there may be in a chunk.
+const RECORD_BYTES: usize = 256;
 
 /// Waits for the log to grow.
 async fn grown(head: &mut watch::Receiver<Head>) -> Result<(), Error> {
@@ -31,7 +33,7 @@ async fn grown(head: &mut watch::Receiver<Head>) -> Result<(), Error> {
 pub(super) struct All {
     shared: Arc<Shared>,
     head: watch::Receiver<Head>,
-    prefixes: Prefixes,
+    filter: Filter,
     /// The next position to look at.
     at: u64,
     /// The last position told, in whatever message; 0 for none.
@@ -50,7 +52,7 @@ impl All {
         Self {
             shared: Arc::clone(shared),
             head: shared.live.follow(),
-            prefixes: Prefixes::new(filter),
+            filter: filter.clone(),
             at: after.map_or(0, |after| after.0.saturating_add(1)),
             told: after.map_or(0, |after| after.0),
             considered: 0,
@@ -67,10 +69,13 @@ impl All {
         let mut through = true;
         for found in chunk.records(self.at) {
             let found = found?;
-            if self.prefixes.admits(found.record.stream) {
+            if found.record.passes(&self.filter) {
                 if events.len() == TOLD_MAX {
                     through = false;
                     break;
+                }
+                if events.is_empty() {
+                    events.reserve(TOLD_MAX.min(chunk.size() / RECORD_BYTES + 1));
                 }
                 events.push(chunk.event(&found)?);
             }
