@@ -107,7 +107,7 @@ impl Intent {
             Self::Buy if person.owner => (0.08, 0.2),
             Self::Buy => (0.17, 0.3),
             Self::Refinance if person.mortgage => {
-                (0.08 + 0.2 * gap.clamp(0.0, 2.0), 0.2 + 0.3 * gap.clamp(0.0, 2.0))
+                (0.08 + 0.2 * gap.clamp(0.0, 2.0), 0.16 + 0.25 * gap.clamp(0.0, 2.0))
             }
             Self::Invest => (0.035 + 0.2 * is(person.wealthy), 0.09 + 0.4 * is(person.wealthy)),
             Self::Sell | Self::Refinance => (0.0, 0.0),
@@ -142,7 +142,7 @@ impl Intent {
             (Stage::Curious, _) => 0.0003,
             (Stage::Serious, _) => 0.003,
             // Nobody refinances at a loss: the market decides how fast it goes.
-            (Stage::Ready, Self::Refinance) => 0.075 * (0.85 + 0.15 * gap).clamp(0.5, 1.2),
+            (Stage::Ready, Self::Refinance) => 0.05 * (0.9 + 0.15 * gap).clamp(0.7, 1.2),
             (Stage::Ready, Self::Sell | Self::Buy) => 0.04,
             (Stage::Ready, Self::Invest) => 0.035,
         }
@@ -210,7 +210,7 @@ fn episode(begins: f64, is_meant: bool, rng: &mut ChaCha8Rng) -> Episode {
         // Long enough that hardly anybody of usual drive is left at its end.
         phases.push(phase(Stage::Ready, 90.0 + 60.0 * rng.random::<f64>()));
     } else if !is_meant && rng.random_bool(0.035) {
-        phases.push(phase(Stage::Ready, 10.0 + exponential(15.0, rng)));
+        phases.push(phase(Stage::Ready, 5.0 + exponential(8.0, rng)));
     }
     phases
 }
