@@ -39,8 +39,8 @@ models: ort              ## Train the shipped models again from a simulated log.
 	$(CARGO) build --release --locked --bin intentd
 	bash models/train/make.sh
 
-real: ort                ## The real loan log, end to end: import, train, score, measure (needs ../shared/data/bpi2012-loan).
-	bash tests/real/bpi2012/run.sh
+real: ort                ## The real logs, end to end: import, train, score, measure, hold to goals (skips what ../shared lacks).
+	bash tests/real/run.sh
 
 ort: $(ORT)
 $(ORT): models/fetch_onnxruntime.py

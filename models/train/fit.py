@@ -6,23 +6,39 @@ Used by train.py and fixture.py.
 """
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from additive import Additive, Binned, Linear
+from calibration import folds, log_loss
 from rows import Rows
 
 SEED = 20260101
+# Inverse penalties to choose from; among equals the first, which holds the weights back most.
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
 # Share of users, in each bag, on which boosting sees when to stop.
 HELD_BACK = 0.15
 
 
-def logistic(train: Rows, c: float = 1.0) -> Additive:
-    """A standardised logistic regression with a missing indicator per feature; a mean imputes, so it contributes 0."""
-    from sklearn.linear_model import LogisticRegression
+@dataclass(frozen=True)
+class Design:
+    """Columns that a logistic regression sees: held within their usual range, standardised, a mean where unknown, and an
+    indicator per feature that may be unknown."""
 
-    x = train.features.astype(np.float64)
+    low: np.ndarray
+    high: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    varies: np.ndarray
+    indicated: np.ndarray
+    columns: np.ndarray
+
+
+def design_of(features: np.ndarray) -> Design:
+    """Of the training slice."""
+    x = features.astype(np.float64)
     unknown = np.isnan(x)
     with warnings.catch_warnings():
         # A feature that nobody has: all its rows are NaN, and the line below says 0.
@@ -34,14 +50,43 @@ def logistic(train: Rows, c: float = 1.0) -> Additive:
     scale = np.where(deviation > 0, deviation, 1.0)
     z = np.where(unknown, 0.0, (held - mean) / scale)
     indicated = np.flatnonzero(unknown.any(axis=0))
-    design = np.column_stack([z, unknown[:, indicated].astype(np.float64)])
+    columns = np.column_stack([z, unknown[:, indicated].astype(np.float64)])
+    return Design(low, high, mean, scale, deviation > 0, indicated, columns)
+
+
+def regression(columns, train: Rows, strength: float, inside=slice(None)):
+    """A fitted regression; `strength` is the inverse of the penalty."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=strength, max_iter=2000, tol=1e-7).fit(
+        columns[inside], train.label[inside], train.weight[inside])
+
+
+def strength_of(columns, train: Rows) -> float:
+    """The penalty with the least log loss over folds of users; few rows need more of it."""
+    fold = folds(train.user)
+    losses = {}
+    for strength in STRENGTHS:
+        logit = np.full(len(train), np.nan)
+        for number in np.unique(fold):
+            inside = fold != number
+            if len(np.unique(train.label[inside])) == 2:
+                logit[~inside] = regression(columns, train, strength, inside).decision_function(columns[~inside])
+        losses[strength] = log_loss(logit, train.label, train.weight)
+    return min(losses, key=lambda strength: losses[strength] if np.isfinite(losses[strength]) else np.inf)
+
+
+def logistic(train: Rows, strength: float | None = None) -> Additive:
+    """A logistic regression with a missing indicator per feature; without `strength` it is chosen over folds of users."""
+    made = design_of(train.features)
     with threadpool_limits(1):
-        fitted = LogisticRegression(C=c, max_iter=2000, tol=1e-7).fit(design, train.label, train.weight)
-    weight = np.where(deviation > 0, fitted.coef_[0][: x.shape[1]] / scale, 0.0)
-    missing = np.zeros(x.shape[1])
-    missing[indicated] = fitted.coef_[0][x.shape[1]:]
-    terms = tuple(Linear(*(np.float32(part[at]) for part in (low, high, mean, weight, missing)))
-                  for at in range(x.shape[1]))
+        fitted = regression(made.columns, train, strength_of(made.columns, train) if strength is None else strength)
+    count = train.features.shape[1]
+    weight = np.where(made.varies, fitted.coef_[0][:count] / made.scale, 0.0)
+    missing = np.zeros(count)
+    missing[made.indicated] = fitted.coef_[0][count:]
+    terms = tuple(Linear(*(np.float32(part[at]) for part in (made.low, made.high, made.mean, weight, missing)))
+                  for at in range(count))
     return Additive("logistic", np.float32(fitted.intercept_[0]), terms)
 
 

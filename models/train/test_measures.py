@@ -48,6 +48,22 @@ class Calibration(unittest.TestCase):
         self.assertLess(quality.measure(label, probability, weight)["calibration_error"], 0.02)
         self.assertTrue(np.all(np.diff(curve.logit(np.sort(z))) >= 0))
 
+    def test_what_can_be_believed_already_is_left_alone(self):
+        kinds = [calibration.choose(*moments(4000, sigmoid, seed))[0].kind for seed in range(10)]
+        # One standard error: noise passes it about once in six.
+        self.assertGreaterEqual(kinds.count("none"), 7, kinds)
+
+    def test_noise_holds_the_weights_back_and_a_signal_frees_them(self):
+        draw = np.random.default_rng(DRAW)
+        features = draw.normal(size=(4000, 12)).astype(np.float32)
+        users, columns = np.array([f"u{at}" for at in range(4000)]), fit.design_of(features).columns
+        found = []
+        for z in (np.zeros(4000), 2.0 * features[:, 0]):
+            label = (draw.random(4000) < sigmoid(z)).astype(np.int8)
+            found.append(fit.strength_of(columns, rows.Rows(users, features, label, np.ones(4000), np.zeros(4000))))
+        self.assertEqual(found[0], fit.STRENGTHS[0])
+        self.assertGreater(found[1], found[0])
+
     def test_shares_of_nothing_and_all_stay_inside(self):
         curve = calibration.isotonic(np.arange(800.0), (np.arange(800) >= 400).astype(float), np.ones(800))
         self.assertTrue(np.all(np.isfinite(curve.to)))

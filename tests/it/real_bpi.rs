@@ -1,4 +1,4 @@
-//! The real loan log, measured from the facts: how good the scores seven days after submission are, and how many alerts.
+//! The real loan log, measured from the facts: how good the scores are at each model's moments, against how it ended.
 //!
 //! Law: scores are read from `UserScored` as written, outcomes from the outcomes file; nothing is scored here.
 //! `tests/real/bpi2012/run.sh` (`make real`) makes the data directory and names it in `BPI2012_DATA`.
@@ -14,11 +14,14 @@ use serde_json::Value;
 
 use super::daemon::events_in;
 
-const OUTCOMES: &str = "../shared/data/bpi2012-loan/outcomes.jsonl.zst";
+const OUTCOMES: &str = "data/bpi2012-loan/outcomes.jsonl.zst";
 /// Submissions that nothing was trained on; later ones have no known end (the data's README).
 const TESTED: [&str; 2] = ["2012-01-01T00:00:00Z", "2012-02-10T00:00:00Z"];
-/// Below this the features or the training are broken; the yardstick in the data's README is 0.70.
-const AUC_MIN: f64 = 0.60;
+/// Model, the type its moment counts from, days after it, and what its ranking must reach: below, features or training are
+/// broken. The yardsticks in the data's README are 0.70 and 0.75, for the final outcome that is also asked for here; the models
+/// learned what happens within three and two weeks.
+const MOMENTS: [(&str, &str, f64, f64); 2] =
+    [("ACTIVATE", "A_SUBMITTED", 7.0, 0.70), ("OFFER", "O_SENT", 14.0, 0.70)];
 
 /// The chance that a positive scores higher than a negative; ties count half.
 fn auc(scored: &[(f32, bool)]) -> f64 {
@@ -41,12 +44,23 @@ fn auc(scored: &[(f32, bool)]) -> f64 {
     won / pairs
 }
 
-fn activated() -> HashSet<String> {
-    let file = std::fs::File::open(OUTCOMES).unwrap();
+fn activated(shared: &str) -> HashSet<String> {
+    let file = std::fs::File::open(Path::new(shared).join(OUTCOMES)).unwrap();
     let lines = std::io::BufReader::new(zstd::Decoder::new(file).unwrap()).lines();
     let outcomes = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     let activated = outcomes.filter(|outcome| outcome["outcome"] == "activated");
     activated.map(|outcome| outcome["user"].as_str().unwrap().to_owned()).collect()
+}
+
+/// When the first event of each type came, by user.
+fn firsts(data: &Path) -> HashMap<(String, String), Timestamp> {
+    let mut firsts = HashMap::new();
+    for event in events_in(data, "user-") {
+        let body: Value = serde_json::from_slice(&event.data).unwrap();
+        let (user, at) = (body["userId"].as_str().unwrap(), body["occurredAt"].as_str().unwrap());
+        firsts.entry((user.to_owned(), event.event_type.to_string())).or_insert_with(|| at.parse().unwrap());
+    }
+    firsts
 }
 
 #[test]
@@ -56,49 +70,41 @@ fn auc_counts_pairs() {
 }
 
 #[test]
-fn later_submissions_are_ranked_seven_days_after_they_came_in() {
-    let name = "later_submissions_are_ranked_seven_days_after_they_came_in";
+fn later_submissions_are_ranked_at_their_moments() {
+    let name = "later_submissions_are_ranked_at_their_moments";
     let Ok(data) = std::env::var("BPI2012_DATA") else {
         println!("skipped {name}: `make real` makes what it reads");
         return;
     };
     let data = Path::new(&data);
-    let mut submitted: HashMap<String, Timestamp> = HashMap::new();
-    for event in events_in(data, "user-").into_iter().filter(|event| event.event_type == "A_SUBMITTED") {
-        let body: Value = serde_json::from_slice(&event.data).unwrap();
-        submitted.insert(
-            body["userId"].as_str().unwrap().to_owned(),
-            body["occurredAt"].as_str().unwrap().parse().unwrap(),
-        );
-    }
+    let shared = std::env::var("BPI2012_SHARED").unwrap_or_else(|_| "../shared".to_owned());
+    let (activated, firsts) = (activated(&shared), firsts(data));
     let [from, to] = TESTED.map(|time| time.parse::<Timestamp>().unwrap());
-    let (activated, mut scored, mut alerts) = (activated(), Vec::new(), 0);
-    let (mut alerted, mut versions) = (HashSet::new(), HashSet::new());
+    let mut scored: HashMap<String, Vec<(f32, bool)>> = HashMap::new();
     for event in events_in(data, "intent-") {
         let fact = decode_fact(&event.event_type, &event.data).unwrap().unwrap();
-        if let IntentEvent::UserScored(fact) = fact {
-            let at = submitted[fact.user_id.as_str()];
-            versions.insert(fact.scoring.model_version.clone());
-            if at >= from && at < to {
-                let age = fact.scoring.as_of.days_since(at);
-                assert!((age - 7.0).abs() < 0.001, "{} was scored {age} days after it came in", fact.user_id);
-                scored.push((fact.scoring.probability, activated.contains(fact.user_id.as_str())));
-            }
-        } else if let IntentEvent::AlertScored(fact) = fact {
-            alerts += 1;
-            alerted.insert(fact.user_id.as_str().to_owned());
+        let IntentEvent::UserScored(fact) = fact else { continue };
+        let since = |kind: &str| firsts[&(fact.user_id.as_str().to_owned(), kind.to_owned())];
+        let submitted = since("A_SUBMITTED");
+        if submitted < from || submitted >= to {
+            continue;
         }
+        let (_, kind, days, _) = MOMENTS.iter().find(|moment| moment.0 == fact.model_type).unwrap();
+        let age = fact.scoring.as_of.days_since(since(kind));
+        assert!((age - days).abs() < 0.001, "{} was scored {age} days after {kind}", fact.user_id);
+        let activated = activated.contains(fact.user_id.as_str());
+        scored.entry(fact.model_type).or_default().push((fact.scoring.probability, activated));
     }
-    let positives = scored.iter().filter(|(_, positive)| *positive).count();
-    let (count, base) = (scored.len(), positives as f64 / scored.len() as f64);
-    let right = alerted.intersection(&activated).count();
-    println!("model versions: {versions:?}");
-    println!(
-        "scored at 7 days, submissions 2012-01-01..02-09: {count}, activated {positives} (base {base:.3})"
-    );
-    println!("AUC {:.4} (yardstick 0.70)", auc(&scored));
-    println!("AlertScored: {alerts} of {} applications, {right} of these activated", alerted.len());
-    assert!(count > 1_000 && positives > 300, "{count} scores, {positives} activated");
-    assert!(alerts > 0, "no alert at all");
-    assert!(auc(&scored) > AUC_MIN, "AUC {}", auc(&scored));
+    for (model, kind, days, wanted) in MOMENTS {
+        let scored = &scored[model];
+        let positives = scored.iter().filter(|(_, positive)| *positive).count();
+        let reached = auc(scored);
+        println!(
+            "{model}: {days} days after {kind}, submissions 2012-01-01..02-09: {} scored, {positives} activated in the end, \
+             AUC {reached:.4}",
+            scored.len()
+        );
+        assert!(scored.len() > 500 && positives > 200, "{} scores, {positives} activated", scored.len());
+        assert!(reached >= wanted, "{model}: AUC {reached}");
+    }
 }
