@@ -119,7 +119,8 @@ def isotonic(z: np.ndarray, label: np.ndarray, weight: np.ndarray):
     sums = np.add.reduceat(weight * z, starts)
     drawn = rows + 1.0
     shares = isotonic_regression((positives + label @ weight / weight.sum()) / drawn, sample_weight=drawn)
-    pooled = np.flatnonzero(np.append(True, np.diff(shares) > 0))
+    # Rounding may part a pooled block by a last bit.
+    pooled = np.flatnonzero(np.append(True, np.diff(shares) > 1e-9))
     at = np.add.reduceat(sums, pooled) / np.add.reduceat(rows, pooled)
     share = shares[pooled]
     return Isotonic(at, np.log(share / (1.0 - share))) if len(pooled) >= 2 else None
