@@ -83,14 +83,9 @@ class Isotonic:
         return {"kind": self.kind, "at": [float(value) for value in self.at], "to": [float(value) for value in self.to]}
 
 
-def losses_of(z: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """The log loss of each row, of logits."""
-    return np.logaddexp(0.0, z) - label * z
-
-
 def log_loss(z: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
     """Of logits, by weight."""
-    return float(np.sum(weight * losses_of(z, label)) / weight.sum())
+    return float(np.sum(weight * (np.logaddexp(0.0, z) - label * z)) / weight.sum())
 
 
 def platt(z: np.ndarray, label: np.ndarray, weight: np.ndarray):
@@ -134,23 +129,15 @@ def folds(users) -> np.ndarray:
     return np.array([zlib.crc32(str(user).encode()) % FOLDS for user in users])
 
 
-def gains(simpler: np.ndarray, other: np.ndarray, weight: np.ndarray, users) -> bool:
-    """Whether `other`'s losses are less by more than the standard error of the difference; users differ, rows of one do not."""
-    _, at = np.unique(np.asarray(users).astype(str), return_inverse=True)
-    by_user = np.bincount(at, weights=weight * (simpler - other))
-    return bool(by_user.sum() > np.sqrt(np.sum((by_user - by_user.mean()) ** 2)))
-
-
 def choose(z: np.ndarray, label: np.ndarray, weight: np.ndarray, users) -> tuple:
     """The curve of the method with the least cross-validated log loss, and those losses by method.
 
-    Rows are parted by user, since rows of one user are alike. A method with more freedom must be better by more than the
-    standard error: less would be noise, which the next rows do not repeat.
+    Rows are parted by user, since rows of one user are alike. The line that changes nothing takes part, as the simplest one.
     """
     label = label.astype(np.float64)
     fewer = min(label.sum(), len(label) - label.sum())
     fold = folds(users)
-    best, rows = "none", {"none": losses_of(z, label)}
+    losses = {"none": log_loss(z, label, weight)} if len(label) else {}
     for name, (method, least) in METHODS.items():
         if fewer < least or len(np.unique(fold)) < FOLDS:
             continue
@@ -160,11 +147,8 @@ def choose(z: np.ndarray, label: np.ndarray, weight: np.ndarray, users) -> tuple
             curve = method(z[~out], label[~out], weight[~out])
             if curve is not None:
                 calibrated[out] = curve.logit(z[out])
-        if np.isnan(calibrated).any():
-            continue
-        rows[name] = losses_of(calibrated, label)
-        if gains(rows[best], rows[name], weight, users):
-            best = name
-    curve = METHODS[best][0](z, label, weight) if best != "none" else Platt()
-    means = {name: float(np.average(loss, weights=weight)) for name, loss in rows.items()} if len(label) else {}
-    return (Platt() if curve is None else curve), means
+        if not np.isnan(calibrated).any():
+            losses[name] = log_loss(calibrated, label, weight)
+    best = min(losses, key=losses.get, default="none")
+    curve = METHODS[best][0](z, label, weight) if best != "none" else None
+    return (Platt() if curve is None else curve), losses

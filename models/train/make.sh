@@ -23,14 +23,16 @@ bash models/train/venv.sh
 intentd "${simulation[@]}" --out "$work/log.jsonl.zst" --truth "$work/truth.jsonl.zst"
 intentd import "$work/log.jsonl.zst"
 for model in "${models[@]}"; do
-    intentd dataset --model "$model" --out "$work/$model" --source "intentd ${simulation[*]}"
-    .venv/bin/python models/train/train.py "$work/$model" --out "$out" --version "$version" \
+    # To learn from, one moment a user and week: those of a user are alike. For drift, every moment, as the daemon will see them.
+    intentd dataset --model "$model" --moments 7d --out "$work/$model" --source "intentd ${simulation[*]}; a moment a user and week"
+    intentd dataset --model "$model" --moments scores --out "$work/live/$model"
+    .venv/bin/python models/train/train.py "$work/$model" --live "$work/live/$model" --out "$out" --version "$version" \
         --truth "$work/truth.jsonl.zst"
 done
 
 # The store's id is another one in each run and changes nothing.
 inputs=$({
-    for model in "${models[@]}"; do sed '/"store":/d' "$work/$model/manifest.json"; done
+    for model in "${models[@]}"; do sed '/"store":/d' "$work/$model/manifest.json" "$work/live/$model/manifest.json"; done
     cat "$work/truth.jsonl.zst" config/catalog.toml models/train/requirements.txt $(ls models/train/*.py | grep -v /test_)
 } | sha256sum | cut -d' ' -f1)
 sums=$out/SHA256SUMS

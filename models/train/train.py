@@ -35,6 +35,7 @@ class Chosen:
     threads: int = 1
     threshold: float = 0.5
     truth: pathlib.Path | None = None
+    live: pathlib.Path | None = None
 
 
 def additive(training_set: rows.TrainingSet, chosen: Chosen) -> list:
@@ -131,6 +132,7 @@ def train(dataset: pathlib.Path, chosen: Chosen) -> pathlib.Path:
     probability = model.probability(judged.features)
     found["alerts"] = quality.alerts(judged.label, probability, judged.weight, judged.user, chosen.threshold)
     found["truth_error"] = against_truth(model, judged, manifest, chosen.truth)
+    lived = rows.read(chosen.live).splits["train"] if chosen.live else splits["train"]
     training, known = describe(training_set), splits["train"]
     mean_absolute = np.average(np.abs(model.contributions(known.features)), axis=0, weights=known.weight)
     best = found["measures"][found["judged"]]
@@ -142,7 +144,7 @@ def train(dataset: pathlib.Path, chosen: Chosen) -> pathlib.Path:
     about = folder.About(
         manifest["model"], chosen.version, manifest["catalogVersion"], features, training, metrics(found),
         {f"loss_{name}": rounded(loss) for name, loss in found["losses"].items()},
-        drift.training(model.probability(known.features), known, features))
+        drift.training(model.probability(lived.features), lived, features))
     return folder.write(chosen.out, model, about, judged.features, texts)
 
 
@@ -167,10 +169,12 @@ def main(arguments: list) -> int:
     parser.add_argument("--catalog", type=pathlib.Path, default=ROOT / "config/catalog.toml",
                         help="where the model's threshold stands (default: config/catalog.toml)")
     parser.add_argument("--truth", type=pathlib.Path, help="what `intentd simulate --truth` wrote: the true probabilities")
+    parser.add_argument("--live", type=pathlib.Path,
+                        help="a set with every moment that is scored, for drift's bins, where DATASET holds only some")
     given = parser.parse_args(arguments)
     try:
         written = train(given.dataset, Chosen(given.out, given.version, given.kind, given.threads,
-                                              threshold_of(given.catalog, given.dataset), given.truth))
+                                              threshold_of(given.catalog, given.dataset), given.truth, given.live))
     except (rows.Unfit, folder.NotParity, OSError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
