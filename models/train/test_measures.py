@@ -93,6 +93,8 @@ class Measures(unittest.TestCase):
         found = quality.alerts(label, probability, np.ones(10), users, 0.5)
         self.assertEqual((found["precision"], found["alert_rate"], found["users_alerted"]), (0.5, 0.4, 3))
         self.assertAlmostEqual(found["first_alert_precision"], 1 / 3)
+        heavy = quality.alerts(label, probability, np.where(label > 0, 1.0, 3.0), users, 0.5)
+        self.assertEqual((heavy["precision"], heavy["recall"]), (2 / 8, 1.0))
 
     def test_truth_error_is_of_bins(self):
         said = np.array([0.12, 0.18, 0.95, 0.95])
