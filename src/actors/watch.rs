@@ -119,6 +119,10 @@ impl Watch {
                 of_model.truncate(VERSIONS_MAX - 1);
             }
             let trained = (self.trained_on)(row.model, name);
+            if trained.is_none() {
+                let model = self.models.get(usize::from(row.model.0)).map_or("", |model| model.name.as_str());
+                tracing::warn!(model, version = &**name, "its manifest has no [drift]: drift cannot be told");
+            }
             of_model.push(Version {
                 name: Arc::clone(name),
                 is_shadow,

@@ -31,8 +31,8 @@ pub(super) const CONVERSIONS: &str = "SELECT h.model, h.at, max(h.source),
             WHERE s.user = h.user AND s.model = h.model AND s.as_of < h.at AND s.alert)
     FROM happened h WHERE h.at <= ?1 GROUP BY h.user, h.model, h.at";
 /// Alerts of the pace's window.
-pub(super) const RECENT: &str = "SELECT model, count(*) FROM alerts INDEXED BY alerts_created
-    WHERE created_at > ?1 AND created_at <= ?2 GROUP BY model";
+pub(super) const RECENT: &str = "SELECT model FROM alerts INDEXED BY alerts_created
+    WHERE created_at > ?1 AND created_at <= ?2";
 
 /// A label as far as it is known.
 pub(super) fn label(
@@ -246,7 +246,7 @@ fn pace(connection: &Connection, asked: &Measure) -> rusqlite::Result<(u64, f64,
     let mut statement = connection.prepare_cached(RECENT)?;
     let mut rows = statement.query(params![begin, asked.now.millis()])?;
     while let Some(row) = rows.next()? {
-        recent.insert(row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned());
+        *recent.entry(row.get(0)?).or_default() += 1;
     }
     Ok((users.cast_unsigned(), days, recent))
 }

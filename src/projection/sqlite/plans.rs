@@ -71,11 +71,15 @@ fn every_list_is_read_along_an_index_in_its_own_order() {
 }
 
 #[test]
-fn stats_and_due_read_only_their_index() {
+fn figures_and_due_read_only_their_index_and_sort_nothing() {
     let (_folder, connection) = empty();
     for (sql, index) in [
         (super::stats::SELECT, "COVERING INDEX alerts_created (created_at>? AND created_at<?)"),
         (super::lists::DUE, "COVERING INDEX alerts_due (due_at<?)"),
+        (super::performance::RECENT, "COVERING INDEX alerts_created (created_at>? AND created_at<?)"),
+        (super::performance::CONVERSIONS, "COVERING INDEX scores_user (user=? AND model=? AND as_of<?)"),
+        (super::performance::SCORES, "SCAN scores"),
+        (super::shadows::SHADOWS, "SCAN shadows"),
     ] {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let values = vec![0i64; statement.parameter_count()];
