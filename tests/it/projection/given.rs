@@ -263,7 +263,7 @@ pub fn scoring(step: Step) -> Scoring {
         })
         .collect();
     Scoring {
-        model_version: format!("2026-01-0{}", step.a % 3),
+        model_version: format!("2026-01-0{}", step.a / 3 % 3),
         catalog_version: "0123456789abcdef".to_owned(),
         market_revision: 3,
         as_of: at(step.day),
