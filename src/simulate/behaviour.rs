@@ -1,6 +1,7 @@
 //! Sessions: how often people come, how long they stay, and what they are about, when idle and when they mean it.
 //!
-//! Law: behaviour follows from traits and hidden episodes, never from the conversion, which only ends it.
+//! Law: behaviour follows from traits and hidden episodes, never from the conversion, which only ends it and keeps people
+//! away for a while.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -15,6 +16,10 @@ use super::season::Span;
 /// Events in an idle session on average, the session's start included.
 pub(crate) const EVENTS_PER_SESSION: f64 = 4.0;
 const MINUTE: f64 = 1.0 / 1_440.0;
+/// For so many days after a conversion most people have no reason to come back: the business is done.
+const AWAY_DAYS: f64 = 45.0;
+/// The share of their idle sessions that they leave out then.
+const AWAY_SHARE: f64 = 0.85;
 
 /// Where a person's lines go.
 pub(crate) struct Log<'a> {
@@ -48,13 +53,23 @@ pub(crate) fn joins(person: &Person, day: f64, log: &mut Log<'_>) {
     }
 }
 
-/// Idle browsing from a day on, so many sessions a day, more at weekends.
-pub(crate) fn idles(joined: f64, sessions_per_day: f64, rng: &mut ChaCha8Rng, log: &mut Log<'_>) {
+/// Idle browsing from a day on, so many sessions a day, more at weekends, few for a while after each conversion.
+pub(crate) fn idles(
+    joined: f64,
+    sessions_per_day: f64,
+    conversions: &[f64],
+    rng: &mut ChaCha8Rng,
+    log: &mut Log<'_>,
+) {
     let mut day = joined;
     loop {
         day += exponential(1.0 / sessions_per_day.max(1e-6), rng);
         if day >= log.until {
             return;
+        }
+        let is_done = conversions.iter().any(|converted| (0.0..AWAY_DAYS).contains(&(day - converted)));
+        if is_done && rng.random_bool(AWAY_SHARE) {
+            continue;
         }
         if log.span.is_weekend(day) || rng.random_bool(0.8) {
             let start = log.span.awake(day, rng);

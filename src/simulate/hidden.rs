@@ -107,7 +107,7 @@ impl Intent {
             Self::Buy if person.owner => (0.08, 0.2),
             Self::Buy => (0.17, 0.3),
             Self::Refinance if person.mortgage => {
-                (0.08 + 0.2 * gap.clamp(0.0, 2.0), 0.16 + 0.25 * gap.clamp(0.0, 2.0))
+                (0.07 + 0.18 * gap.clamp(0.0, 2.0), 0.12 + 0.3 * gap.clamp(0.0, 2.0))
             }
             Self::Invest => (0.035 + 0.2 * is(person.wealthy), 0.09 + 0.4 * is(person.wealthy)),
             Self::Sell | Self::Refinance => (0.0, 0.0),
@@ -142,7 +142,7 @@ impl Intent {
             (Stage::Curious, _) => 0.0003,
             (Stage::Serious, _) => 0.003,
             // Nobody refinances at a loss: the market decides how fast it goes.
-            (Stage::Ready, Self::Refinance) => 0.05 * (0.9 + 0.15 * gap).clamp(0.7, 1.2),
+            (Stage::Ready, Self::Refinance) => 0.06 * (0.95 + 0.1 * gap).clamp(0.8, 1.15),
             (Stage::Ready, Self::Sell | Self::Buy) => 0.04,
             (Stage::Ready, Self::Invest) => 0.035,
         }
@@ -229,7 +229,7 @@ fn hazards(
         let to = (from + PIECE_DAYS).min(phase.to).min(span.days);
         let gap = person.mortgage_rate - rates.at(span.at(from));
         // Deals close faster in summer, and slower in the last months.
-        let tempo = person.drive * span.year(from, 0.06, 170.0) * (1.0 - 0.1 * span.drift(from));
+        let tempo = person.drive * span.year(from, 0.06, 170.0) * (1.0 - 0.08 * span.drift(from));
         pieces.push(Piece { from, to, per_day: intent.hazard(phase.stage, gap) * tempo });
         from = to;
     }

@@ -12,8 +12,8 @@ const RATE_MEAN: f64 = 6.3;
 /// The share of its distance to the mean that it makes up for in a day: it forgets within about two months, so that a year
 /// and a half of training sees every level several times and a level is not a date in disguise.
 const REVERSION: f64 = 0.016;
-/// The widest daily step of the rate; with the reversion it stays within about a point of the mean.
-const STEP: f64 = 0.1;
+/// The widest daily step of the rate; with the reversion it stays within about half a point of the mean.
+const STEP: f64 = 0.06;
 
 /// The market of every day.
 pub(crate) struct Rates {
@@ -26,7 +26,7 @@ impl Rates {
     /// A walk for so many days.
     pub(crate) fn new(seed: u64, from: Timestamp, days: u32) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6d61_726b_6574);
-        let (mut rate, mut index) = (6.8, 3.0);
+        let (mut rate, mut index) = (6.6, 3.0);
         let mut rates = Vec::new();
         let mut indices = Vec::new();
         for _ in 0..=days {

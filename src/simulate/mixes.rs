@@ -31,7 +31,7 @@ const IDLE: Mix = &[
     (ArticleRead, 0.6),
     (AffordabilityCalculated, 0.1),
     (RentalYieldViewed, 0.15),
-    (RefinanceCalculated, 0.06),
+    (RefinanceCalculated, 0.04),
     (SaleComparablesViewed, 0.1),
     (TourRequested, 0.008),
     (InvestmentCalculated, 0.03),
@@ -107,14 +107,14 @@ const BUY: [Mix; 3] = [
 
 const REFINANCE: [Mix; 3] = [
     &[
-        (RefinanceCalculated, 0.8),
+        (RefinanceCalculated, 0.4),
         (ArticleRead, 2.0),
         (EmailOpened, 1.0),
         (HomeValueChecked, 0.8),
         (ListingViewed, 1.0),
     ],
     &[
-        (RefinanceCalculated, 1.0),
+        (RefinanceCalculated, 0.35),
         (RateAlertSet, 0.9),
         (MortgageReported, 0.5),
         (HomeValueChecked, 1.0),
@@ -124,11 +124,11 @@ const REFINANCE: [Mix; 3] = [
         (ListingViewed, 0.8),
     ],
     &[
-        (RefinanceCalculated, 6.0),
+        (RefinanceCalculated, 7.0),
         (MortgageCalculated, 4.0),
         (MortgageReported, 0.8),
         (PreapprovalStarted, 0.6),
-        (EmailClicked, 2.0),
+        (EmailClicked, 0.2),
         (HomeValueChecked, 0.7),
     ],
 ];

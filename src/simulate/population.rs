@@ -5,6 +5,7 @@
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use smallvec::SmallVec;
 
 use super::Options;
 use super::behaviour::{self, Log};
@@ -73,7 +74,9 @@ impl Life {
         behaviour::joins(&self.person, self.joined, &mut log);
         let sessions =
             self.person.activity * options.events_per_user / behaviour::EVENTS_PER_SESSION / world.span.days;
-        behaviour::idles(self.joined, sessions, &mut rng, &mut log);
+        let conversions: SmallVec<[f64; 4]> =
+            self.hidden.iter().filter_map(|hidden| hidden.converted).collect();
+        behaviour::idles(self.joined, sessions, &conversions, &mut rng, &mut log);
         for hidden in &self.hidden {
             log.until = hidden.converted.unwrap_or(world.span.days);
             for episode in &hidden.episodes {
