@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::daemon::{Client, Place, items, models_are_there, simulated, until};
+use super::daemon::{Client, Place, imported, items, models_are_there, simulated, until};
 
 #[test]
 fn contract() {
@@ -46,17 +46,6 @@ fn contract() {
     stats(client);
     around(client);
     daemon.stop();
-}
-
-/// What `intentd import` makes of a log.
-fn imported(log: &std::path::Path) -> Vec<Value> {
-    let place = Place::new();
-    place.done(&["import", log.to_str().unwrap()]);
-    let daemon = place.daemon();
-    let alerts = daemon.client.all("alerts?limit=500");
-    daemon.stop();
-    assert!(alerts.len() > 40, "{} alerts", alerts.len());
-    alerts
 }
 
 fn viewed(id: &str) -> Value {

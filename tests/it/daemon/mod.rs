@@ -250,3 +250,14 @@ impl Daemon {
         until("the end after SIGTERM", || self.running.has_ended().then_some(()));
     }
 }
+
+/// What `intentd import` makes of a log.
+pub fn imported(log: &Path) -> Vec<serde_json::Value> {
+    let place = Place::new();
+    place.done(&["import", log.to_str().unwrap()]);
+    let daemon = place.daemon();
+    let alerts = daemon.client.all("alerts?limit=500");
+    daemon.stop();
+    assert!(alerts.len() > 40, "{} alerts", alerts.len());
+    alerts
+}
