@@ -11,6 +11,7 @@ use rusqlite::{Connection, params_from_iter};
 use super::codes::{self, PRIORITIES, STATUSES};
 use super::cursor::{self, Key, List};
 use super::row::{AlertRow, Names, lookup};
+use super::text::{self, Found};
 use crate::domain::policy::Priority;
 use crate::domain::time::Timestamp;
 use crate::projection::{AlertQuery, AlertView, Error, Listed, Sort};
@@ -97,11 +98,13 @@ pub(super) fn select(
     after: Option<Key>,
 ) -> rusqlite::Result<Option<Select>> {
     let mut select = Select { sql: String::new(), values: Vec::new() };
-    let Some(filter) = filter(connection, query, &mut select)? else { return Ok(None) };
+    let found = query.text.as_deref().map(|text| text::find(connection, text)).transpose()?;
+    let few = matches!(found, Some(Found::Few(_)));
+    let Some(filter) = filter(connection, query, found, &mut select)? else { return Ok(None) };
     let by_state = !query.status.is_empty() || !query.priority.is_empty();
     let calibrated = query.sort == Sort::CalibratedScoreDescending;
-    if query.user.is_some() || calibrated || (query.sort == Sort::ScoredAtDescending && !by_state) {
-        straight(query, after, &filter, &mut select);
+    if query.user.is_some() || few || calibrated || (query.sort == Sort::ScoredAtDescending && !by_state) {
+        straight(query, few, after, &filter, &mut select);
     } else if !merged(query, after, &filter, &mut select) {
         return Ok(None);
     }
@@ -115,12 +118,12 @@ pub(super) fn select(
     Ok(Some(select))
 }
 
-/// One walk along one index.
-fn straight(query: &AlertQuery, after: Option<Key>, filter: &str, select: &mut Select) {
-    let index = match (&query.user, query.sort) {
-        (Some(_), _) => "alerts_user",
-        (None, Sort::CalibratedScoreDescending) => "alerts_probability",
-        (None, Sort::ScoredAtDescending | Sort::PriorityDescending) => "alerts_scored",
+/// One walk along one index; for a few users that a text found, one along each of theirs, sorted.
+fn straight(query: &AlertQuery, few: bool, after: Option<Key>, filter: &str, select: &mut Select) {
+    let index = match (query.user.is_some() || few, query.sort) {
+        (true, _) => "alerts_user",
+        (false, Sort::CalibratedScoreDescending) => "alerts_probability",
+        (false, Sort::ScoredAtDescending | Sort::PriorityDescending) => "alerts_scored",
     };
     let mut bounds = String::new();
     if let Some(key) = after {
@@ -222,6 +225,7 @@ fn in_list(column: &str, codes: impl Iterator<Item = i64>) -> String {
 fn filter(
     connection: &Connection,
     query: &AlertQuery,
+    found: Option<Found>,
     select: &mut Select,
 ) -> rusqlite::Result<Option<String>> {
     let mut filter = String::new();
@@ -242,28 +246,11 @@ fn filter(
     if let Some(outcome) = query.outcome {
         filter += &format!(" AND outcome = {}", codes::outcome(outcome));
     }
-    if let Some(text) = &query.text {
-        if text.chars().any(char::is_control) {
+    if let (Some(text), Some(found)) = (&query.text, found) {
+        let Some(condition) = text::condition(&found, text, |value| select.bind(value)) else {
             return Ok(None);
-        }
-        let pattern = select.bind(like(text));
-        filter += &format!(
-            " AND (user IN (SELECT id FROM users WHERE name LIKE {pattern} ESCAPE '\\')
-                OR top IN (SELECT id FROM tops WHERE name LIKE {pattern} ESCAPE '\\'))"
-        );
+        };
+        filter += &condition;
     }
     Ok(Some(filter))
-}
-
-/// A pattern that finds the text itself, anywhere; ASCII letters match in either case.
-fn like(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for letter in text.chars() {
-        if matches!(letter, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    pattern.push('%');
-    pattern
 }

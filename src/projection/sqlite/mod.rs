@@ -35,6 +35,7 @@ mod row;
 mod schema;
 mod shadows;
 mod stats;
+mod text;
 mod unscored;
 
 pub use reader::Reader;

@@ -16,6 +16,8 @@ fn empty() -> (tempfile::TempDir, Connection) {
     let path = folder.path().join("p.sqlite");
     let opened = schema::open(&path, StoreId(uuid::Uuid::nil()), &super::Options::default()).unwrap();
     intern(&opened.connection, Names::Models, "SELL").unwrap();
+    intern(&opened.connection, Names::Features, "a_feature").unwrap();
+    intern(&opened.connection, Names::Users, "zoe").unwrap();
     (folder, opened.connection)
 }
 
@@ -68,6 +70,24 @@ fn every_list_is_read_along_an_index_in_its_own_order() {
     check(&AlertQuery { status: pending.clone(), priority: urgent, ..by_priority }, within_state);
     check(&calibrated, "INDEX alerts_probability");
     check(&AlertQuery { status: pending, ..calibrated }, "INDEX alerts_probability");
+}
+
+#[test]
+fn a_text_that_finds_few_looks_at_theirs_and_one_that_finds_nothing_at_none() {
+    let (_folder, connection) = empty();
+    for sort in [Sort::ScoredAtDescending, Sort::PriorityDescending, Sort::CalibratedScoreDescending] {
+        for text in ["zoe", "ZO", "oe", "z"] {
+            let query = AlertQuery { sort, text: Some(text.into()), limit: 50, ..AlertQuery::default() };
+            let lines = plan(&connection, &query);
+            let walks: Vec<&String> = lines.iter().filter(|line| line.contains(" alerts ")).collect();
+            let theirs = |line: &&String| line.contains("INDEX alerts_user (user=?");
+            assert!(!walks.is_empty() && walks.iter().all(theirs), "{text}: {lines:#?}");
+        }
+    }
+    for text in ["zoey", "o_", "%", "z\u{e9}"] {
+        let query = AlertQuery { text: Some(text.into()), ..AlertQuery::default() };
+        assert!(alerts::select(&connection, &query, None).unwrap().is_none(), "{text}");
+    }
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl AlertRow {
     fn write(&self, connection: &Connection, statement: &mut CachedStatement<'_>) -> rusqlite::Result<bool> {
         let view = &self.view;
         let names: Vec<&str> = view.top_features.iter().map(|reason| reason.name.as_str()).collect();
-        let top = intern(connection, Names::Tops, &names.join(NAME_END))?;
+        let top = top(connection, &names)?;
         let reasons = serde_json::to_string(&view.top_features)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         let changeable = named_params! {
@@ -278,6 +278,7 @@ pub(super) enum Names {
     Models,
     Tops,
     Versions,
+    Features,
 }
 
 /// The number of a name, if it has one.
@@ -287,6 +288,7 @@ pub(super) fn lookup(connection: &Connection, names: Names, name: &str) -> rusql
         Names::Models => "SELECT id FROM models WHERE name = ?1",
         Names::Tops => "SELECT id FROM tops WHERE name = ?1",
         Names::Versions => "SELECT id FROM versions WHERE name = ?1",
+        Names::Features => "SELECT id FROM features WHERE name = ?1",
     };
     connection.prepare_cached(select)?.query_row([name], |row| row.get(0)).optional()
 }
@@ -301,8 +303,27 @@ pub(super) fn intern(connection: &Connection, names: Names, name: &str) -> rusql
         Names::Models => "INSERT INTO models (name) VALUES (?1)",
         Names::Tops => "INSERT INTO tops (name) VALUES (?1)",
         Names::Versions => "INSERT INTO versions (name) VALUES (?1)",
+        Names::Features => "INSERT INTO features (name) VALUES (?1)",
     };
-    connection.prepare_cached(insert)?.insert([name])
+    let id = connection.prepare_cached(insert)?.insert([name])?;
+    if matches!(names, Names::Users) {
+        connection
+            .prepare_cached("INSERT INTO users_text (rowid, name) VALUES (?1, ?2)")?
+            .execute((id, name))?;
+    }
+    Ok(id)
+}
+
+/// The number of a set of top features; a new set's names can be found by a part of them from then on.
+fn top(connection: &Connection, names: &[&str]) -> rusqlite::Result<i64> {
+    let joined = names.join(NAME_END);
+    if let Some(known) = lookup(connection, Names::Tops, &joined)? {
+        return Ok(known);
+    }
+    for name in names {
+        intern(connection, Names::Features, name)?;
+    }
+    intern(connection, Names::Tops, &joined)
 }
 
 /// JSON in a column.

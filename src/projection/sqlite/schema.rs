@@ -40,6 +40,9 @@ CREATE TABLE meta (
     users INTEGER NOT NULL, first_ms INTEGER, last_ms INTEGER, conversion_events TEXT NOT NULL
 ) STRICT;
 CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE VIRTUAL TABLE users_text USING fts5
+    (name, content = 'users', content_rowid = 'id', tokenize = 'trigram', columnsize = 0);
+CREATE TABLE features (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE tops (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE versions (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;

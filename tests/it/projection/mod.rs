@@ -92,6 +92,12 @@ fn queries() -> Vec<AlertQuery> {
             AlertQuery { text: Some("USER-2_X%".into()), ..all.clone() },
             AlertQuery { text: Some("%".into()), ..all.clone() },
             AlertQuery { text: Some("user_".into()), ..all.clone() },
+            AlertQuery { text: Some("er-1".into()), ..all.clone() },
+            AlertQuery { text: Some("SER-2".into()), priority: vec![Priority::Low], ..all.clone() },
+            AlertQuery { text: Some("-2".into()), user: Some(user(2)), from: Some(at(1)), ..all.clone() },
+            AlertQuery { text: Some("no such user".into()), ..all.clone() },
+            AlertQuery { text: Some("\"".into()), ..all.clone() },
+            AlertQuery { text: Some("a\" OR b".into()), ..all.clone() },
             AlertQuery { text: Some("ure_7".into()), status: vec![Status::Pending], ..all.clone() },
         ]);
     }
