@@ -16,6 +16,7 @@ use super::catalog::{FeatureIx, ModelIx};
 use super::event::Behaviour;
 use super::market::Market;
 use super::plan::{Operand, Plan, Question, Reader};
+use super::score::single;
 use super::time::Timestamp;
 use super::window::{self, Arena, Class, Place, Stroke};
 
@@ -111,12 +112,11 @@ impl FeatureState {
     }
 
     /// The features of a model in its order; NaN where unknown. Empty for a model that the plan does not know.
-    #[expect(clippy::cast_possible_truncation, reason = "models read float32")]
     pub fn row(&self, plan: &Plan, model: ModelIx, moment: &Moment<'_>) -> Box<[f32]> {
         let Some(input) = plan.model(model) else { return Box::default() };
         let mut values: SmallVec<[f64; 96]> = SmallVec::from_elem(f64::NAN, plan.features());
         self.values(plan, &input.closed, moment, &mut values);
-        let value = |feature: &FeatureIx| values.get(usize::from(feature.0)).map_or(f32::NAN, |v| *v as f32);
+        let value = |feature: &FeatureIx| values.get(usize::from(feature.0)).map_or(f32::NAN, |v| single(*v));
         input.features.iter().map(value).collect()
     }
 

@@ -5,6 +5,14 @@ use std::sync::Arc;
 use super::catalog::ModelIx;
 use super::time::Timestamp;
 
+/// A feature's value as models read it and facts keep it: float32, NaN where it is unknown. What float32 cannot hold is
+/// unknown too: JSON has no infinity, so a fact would come back with another value than it was decided with.
+#[expect(clippy::cast_possible_truncation, reason = "models read float32")]
+pub(crate) fn single(value: f64) -> f32 {
+    let value = value as f32;
+    if value.is_finite() { value } else { f32::NAN }
+}
+
 /// What one model says of one feature vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
@@ -66,4 +74,19 @@ pub enum Unscored {
     /// No answer in time.
     #[error("no score in time")]
     Timeout,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::single;
+
+    #[test]
+    fn what_float32_cannot_hold_is_unknown() {
+        for unknown in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e39, -1e300] {
+            assert!(single(unknown).is_nan(), "{unknown}");
+        }
+        for (known, float32) in [(0.0, 0.0), (-0.1, -0.1_f32), (3.4e38, 3.4e38_f32), (1e-60, 0.0)] {
+            assert_eq!(single(known).to_bits(), f32::to_bits(float32), "{known}");
+        }
+    }
 }

@@ -166,3 +166,103 @@ fn what_is_not_toml_is_answered_with_its_line_and_nothing_made_up() {
     let twice = Catalog::load("name = \"x\"\n\n[signal.a]\n[signal.a]\n", "c.toml").unwrap_err();
     assert_eq!(twice[0].line, 4, "{twice:?}");
 }
+
+const DOTTED: &str = r#"
+name = "shop"
+categories = ["all"]
+
+[event."item"]
+category = "all"
+doc = "An item."
+fields."view.price" = { type = "number" }
+fields.size = { type = "number" }
+
+[event."item.view"]
+category = "all"
+doc = "A view of an item."
+fields.price = { type = "number" }
+fields.brand = { type = "text" }
+
+[feature.views]
+category = "all"
+doc = "Views."
+unit = "events"
+count = "item.view"
+window = "7d"
+
+[feature.price]
+category = "all"
+doc = "Last price."
+unit = "EUR"
+last = "item.view.price"
+
+[feature.size]
+category = "all"
+doc = "Last size."
+unit = "cm"
+last = "item.size"
+
+[feature.brands]
+category = "all"
+doc = "Brands."
+unit = "brands"
+distinct = "item.view.brand"
+window = "7d"
+
+[signal.keen]
+category = "all"
+doc = "Views."
+when = 'views >= 1'
+strength = 0.5
+cooldown = "1d"
+expires = "1d"
+models = ["BUY"]
+
+[model.BUY]
+doc = "Buys."
+features = ["views", "price"]
+threshold = 0.5
+exit = 0.4
+cooldown = "1d"
+horizon = "1d"
+rescore_after = "1h"
+bands = [{ priority = "LOW", score = 0.5 }]
+"#;
+
+fn source_of(catalog: &Catalog, feature: &str) -> (String, Option<String>) {
+    let spec = catalog.features.iter().find(|spec| spec.name == feature).unwrap();
+    let (FeatureKind::Aggregate { sources, .. } | FeatureKind::Attribute { sources }) = &spec.kind else {
+        panic!("{feature} is not folded");
+    };
+    let event = &catalog.events[usize::from(sources[0].kind.0)];
+    (event.name.clone(), sources[0].field.map(|field| event.fields[usize::from(field.0)].name.clone()))
+}
+
+#[test]
+fn event_types_may_have_dots_and_the_longest_one_counts() {
+    let catalog = load(DOTTED);
+    let source = |feature| source_of(&catalog, feature);
+    let place = |kind: &str, field: Option<&str>| (kind.to_owned(), field.map(str::to_owned));
+    assert_eq!(source("views"), place("item.view", None));
+    // The field `view.price` of `item` is not meant: the longer type is.
+    assert_eq!(source("price"), place("item.view", Some("price")));
+    assert_eq!(source("brands"), place("item.view", Some("brand")));
+    assert_eq!(source("size"), place("item", Some("size")));
+}
+
+#[test]
+fn a_type_that_reads_as_a_field_of_another_is_a_fault() {
+    let faults = |text: String| Catalog::load(&text, "c.toml").unwrap_err();
+    let named = faults(DOTTED.replace("fields.size", "fields.view"));
+    assert!(
+        named.iter().any(|fault| fault.to_string().contains("also a field of the event type \"item\"")),
+        "{named:?}"
+    );
+    let ends = faults(DOTTED.replace("[event.\"item.view\"]", "[event.\"item.view.\"]"));
+    assert!(ends.iter().any(|fault| fault.to_string().contains("ends with a dot")), "{ends:?}");
+    let unknown = faults(DOTTED.replace("item.view.brand", "item.view.brnd"));
+    assert!(
+        unknown.iter().any(|fault| fault.to_string().contains("item.view has no field \"brnd\"")),
+        "{unknown:?}"
+    );
+}

@@ -85,7 +85,7 @@ impl Scores {
         }
     }
 
-    /// The answers as they were recorded.
+    /// The answers as they were recorded, in the catalogue's order of models; models that it no longer has come last.
     pub(super) fn tell(&self, catalog: &Catalog, alerts: &Alerts) -> Vec<LastScore> {
         let told = |kept: &Kept| LastScore {
             model_type: kept.model.to_string(),
@@ -97,7 +97,10 @@ impl Scores {
             alert_id: alerts.open(&kept.model).map(|alert| alert.id),
             revision: kept.revision,
         };
-        self.0.iter().map(told).collect()
+        let place = |kept: &&Kept| catalog.models.iter().position(|spec| spec.name == *kept.model);
+        let mut kept: Vec<&Kept> = self.0.iter().collect();
+        kept.sort_by_key(|kept| place(kept).unwrap_or(usize::MAX));
+        kept.into_iter().map(told).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::domain::catalog::{EventIx, ModelIx};
 use crate::domain::event::{Cause, Position, UserEvent};
 use crate::domain::features::{FeatureState, Moment};
 use crate::domain::market::Market;
-use crate::domain::score::Row;
+use crate::domain::score::{Row, single};
 use crate::domain::signal::{Detection, Signals};
 use crate::domain::time::Timestamp;
 
@@ -236,7 +236,6 @@ impl Watch {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "facts hold values as float32, as models see them")]
 fn values_of(slots: impl Iterator<Item = u16>, values: &[f64]) -> Vec<f32> {
-    slots.map(|slot| values.get(usize::from(slot)).map_or(f32::NAN, |value| *value as f32)).collect()
+    slots.map(|slot| values.get(usize::from(slot)).map_or(f32::NAN, |value| single(*value))).collect()
 }

@@ -24,11 +24,36 @@ pub(super) fn read(top: &mut Section<'_>, categories: &[&str]) -> Vec<EventSpec>
     if tables.is_empty() {
         top.missing("event", "a catalogue has at least one event type, such as [event.LISTING_VIEWED]");
     }
-    tables.into_iter().take(ENTRIES_MAX).map(|(name, section)| event(name, section, categories)).collect()
+    let at: Vec<usize> = tables.iter().map(|(name, _)| name.at).collect();
+    let events: Vec<EventSpec> = tables
+        .into_iter()
+        .take(ENTRIES_MAX)
+        .map(|(name, section)| event(name, section, categories))
+        .collect();
+    for (at, event) in at.into_iter().zip(&events) {
+        if let Some(other) = events.iter().find(|other| is_field(&event.name, other)) {
+            let name = &event.name;
+            top.fault(
+                at,
+                "event",
+                format!("\"{name}\" is also a field of the event type \"{}\"", other.name),
+            );
+        }
+    }
+    events
+}
+
+/// Whether a type's name reads as a field of another type.
+fn is_field(name: &str, other: &EventSpec) -> bool {
+    let field = name.strip_prefix(other.name.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    field.is_some_and(|field| other.fields.iter().any(|known| known.name == field))
 }
 
 fn event(name: At<&str>, mut section: Section<'_>, categories: &[&str]) -> EventSpec {
-    check_name(&section, name, '.');
+    check_name(&section, name, None);
+    if name.value.starts_with('.') || name.value.ends_with('.') {
+        section.fault(name.at, "", "begins or ends with a dot: features write TYPE.field");
+    }
     if [SCORE_REQUESTED, CONVERSION_RECORDED].contains(&name.value) {
         section.fault(name.at, "", "is a type that is built in: it needs no entry");
     }
@@ -46,7 +71,7 @@ fn event(name: At<&str>, mut section: Section<'_>, categories: &[&str]) -> Event
         .into_iter()
         .take(FIELDS_MAX)
         .map(|(name, mut section)| {
-            check_name(&section, name, '/');
+            check_name(&section, name, Some('/'));
             let spec = FieldSpec {
                 name: name.value.to_owned(),
                 kind: kind(&mut section),
@@ -66,17 +91,17 @@ fn event(name: At<&str>, mut section: Section<'_>, categories: &[&str]) -> Event
     }
 }
 
-fn check_name(section: &Section<'_>, name: At<&str>, refused: char) {
+fn check_name(section: &Section<'_>, name: At<&str>, refused: Option<char>) {
     let text = name.value;
     if text.is_empty()
         || text == "*"
         || text.len() > NAME_BYTES_MAX
-        || text.chars().any(|letter| letter.is_control() || letter == refused)
+        || text.chars().any(|letter| letter.is_control() || Some(letter) == refused)
     {
         section.fault(
             name.at,
             "",
-            format!("a name has 1 to {NAME_BYTES_MAX} bytes, no control characters, no `{refused}`, and is not `*`"),
+            format!("a name has 1 to {NAME_BYTES_MAX} bytes, no control characters, no `/` in a field, and is not `*`"),
         );
     }
 }

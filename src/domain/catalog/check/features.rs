@@ -269,10 +269,20 @@ fn places(section: &Section<'_>, key: &str, text: At<&str>, events: &[EventSpec]
     found.into_iter().collect()
 }
 
+/// An event type and a field, from `TYPE.field`. A type's name may have dots too: the longest one that there is counts.
+fn parts<'t>(text: &'t str, events: &[EventSpec]) -> (&'t str, Option<&'t str>) {
+    let is_type = |name: &str| events.iter().any(|event| event.name == name);
+    if is_type(text) {
+        return (text, None);
+    }
+    let split = |(dot, _): (usize, &str)| Some((text.get(..dot)?, text.get(dot + 1..)));
+    let longest = text.rmatch_indices('.').filter_map(split).find(|(name, _)| is_type(name));
+    longest.unwrap_or_else(|| text.split_once('.').map_or((text, None), |(name, field)| (name, Some(field))))
+}
+
 /// The event type and the field that `TYPE.field` names.
 fn place(section: &Section<'_>, key: &str, text: At<&str>, events: &[EventSpec]) -> Option<Place> {
-    let (name, field) =
-        text.value.split_once('.').map_or((text.value, None), |(name, field)| (name, Some(field)));
+    let (name, field) = parts(text.value, events);
     let kind = event_named(section, key, text.at, name, events)?;
     let Some(field) = field else { return Some((kind, None)) };
     let fields = &spec(events, kind)?.fields;
