@@ -32,6 +32,8 @@ use crate::store::BoxFuture;
 
 /// Names who did a command; `api` when it is not there.
 pub(super) const ACTOR: &str = "x-intentd-actor";
+/// The access log's own target, so that it can be turned on alone: `log.filter = "info,intentd::access=debug"`.
+const ACCESS: &str = "intentd::access";
 /// Longest name of who did a command, in bytes: it is written into every fact.
 const ACTOR_BYTES_MAX: usize = 64;
 /// Names that the daemon itself writes, so nobody else may.
@@ -142,8 +144,11 @@ async fn answer(method: &Method, path: &str, call: Call) -> Response {
     }
     let known = [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::OPTIONS];
     let label = if known.contains(method) { method.as_str() } else { "other" };
-    metrics::http_requests(template, label, response.status().as_str(), 1);
-    metrics::http_duration(template, began.elapsed());
+    let (status, took) = (response.status(), began.elapsed());
+    metrics::http_requests(template, label, status.as_str(), 1);
+    metrics::http_duration(template, took);
+    // The template and not the path, and no query: who was asked about is nobody's business here.
+    tracing::debug!(target: ACCESS, method = label, route = template, status = status.as_u16(), ?took, "answered");
     response
 }
 

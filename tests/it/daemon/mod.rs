@@ -107,7 +107,12 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_intentd"));
+        self.program(env!("CARGO_BIN_EXE_intentd"), arguments)
+    }
+
+    /// Another program that becomes ours, with our settings.
+    fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null());
         // Nothing of the machine's own settings.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("INTENTD_")) {
@@ -154,6 +159,31 @@ impl Place {
             client.try_get("/readyz").filter(&is_up)
         });
         Daemon { running, client, address: address.to_string() }
+    }
+
+    /// Starts the daemon through a script that execs it, as a service manager would; `url` is where it has to answer.
+    pub fn daemon_through(&self, script: &str, arguments: &[&str], url: &str) -> Daemon {
+        let log = self.path("child.log");
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let copy = file.try_clone().unwrap();
+        let arguments = [&["-c", script, env!("CARGO_BIN_EXE_intentd"), "run"], arguments].concat();
+        let child = self.program("python3", &arguments).stdout(file).stderr(copy).spawn().unwrap();
+        let mut running = Running { child, log };
+        let client = Client::new(url);
+        until("the daemon", || {
+            running.still_runs();
+            client
+                .try_get("/readyz")
+                .filter(|answer| answer.lacking().is_none_or(|lacking| lacking == ["models"]))
+        });
+        Daemon { running, client }
+    }
+
+    /// Runs the daemon through a script that execs it; it has to end by itself. Answers its code and what it said.
+    pub fn ended_through(&self, script: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let arguments = [&["-c", script, env!("CARGO_BIN_EXE_intentd"), "run"], arguments].concat();
+        let output = self.program("python3", &arguments).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// Starts the daemon and waits until it is ready.
