@@ -90,12 +90,13 @@ metrics_table! {
     gauge feed_behind, "intentd_feed_behind_positions", Count, "Positions between the end of the log and the checkpoint.";
     gauge projection_behind, "intentd_projection_behind_positions", Count,
         "Positions between the end of the log and the projection.";
+    gauge lag, "intentd_lag_seconds", Seconds, "How long a reader of the log has been behind its end.", reader;
     gauge log_clock, "intentd_log_clock_seconds", Seconds, "The log's clock: largest event time seen, seconds since 1970.";
 
     gauge users_resident, "intentd_users_resident", Count, "Users in memory.";
     counter users_recovered, "intentd_users_recovered_total", Count, "Users brought to memory from the log.";
     counter users_passivated, "intentd_users_passivated_total", Count, "Users put out of memory, by reason.", reason;
-    counter users_restarted, "intentd_users_restarted_total", Count, "User actors that failed and were started again.", reason;
+    counter users_restarted, "intentd_users_restarted_total", Count, "User actors that began again from the log: after a failure, or as asked.", reason;
     counter snapshots, "intentd_snapshots_total", Count, "Snapshots, by what became of them.", result;
 
     counter signals, "intentd_signals_total", Count, "Signals detected.", signal;

@@ -133,7 +133,10 @@ impl Loop {
                     let input = Input::Appended { ticket, answer: Ok(next + facts.len() as u64 - 1) };
                     self.users.get_mut(name).unwrap().step(&self.rules, input, &mut effects);
                 }
-                Effect::Settled { .. } | Effect::Answer { .. } | Effect::Restart { .. } => {}
+                Effect::Settled { .. }
+                | Effect::Answer { .. }
+                | Effect::Restart { .. }
+                | Effect::Rebuild { .. } => {}
             }
         }
         self.effects = effects;

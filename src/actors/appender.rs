@@ -1,7 +1,8 @@
 //! Group appends: the facts of many users in one call to the store, one durable write for all.
 //!
 //! Law: an append is answered when it is durable or refused, and never given up: while the store is unavailable the same
-//! batch is tried again, so an acknowledgement that got lost is found again. One call is under way at a time; what arrives
+//! batch is tried again, so an acknowledgement that got lost is found again. A success that wrote nothing is believed only
+//! when what stands there is ours to the byte: the ids alone may be another daemon's, with other scores behind them. One call is under way at a time; what arrives
 //! meanwhile goes into the next. Appends that wait are bounded by the events in flight.
 
 use std::collections::VecDeque;
@@ -14,17 +15,22 @@ use tokio::time::Instant;
 use super::options::Options;
 use super::user;
 use crate::domain::entity::Ticket;
+use crate::domain::event::{NewEvent, Recorded};
 use crate::error::Chain;
-use crate::store::{Append, AppendAnswer, Conflict, Error, EventStore};
+use crate::store::{Append, Appended, Conflict, Direction, Error, EventStore, ExpectedRevision};
 
 /// Why an append was not done.
 #[derive(Clone, Debug)]
 pub(super) enum Refused {
     /// The stream ends elsewhere.
     Conflict(Box<Conflict>),
+    /// The ids of these facts stand in the log already, with other contents: somebody else has decided otherwise.
+    Foreign,
     /// It is outside the store's bounds.
     Invalid(String),
 }
+
+type Answer = Result<Appended, Refused>;
 
 pub(super) struct Job {
     user: user::Handle,
@@ -34,7 +40,7 @@ pub(super) struct Job {
 
 pub(super) enum Message {
     Append(Job),
-    Done { jobs: Vec<Job>, answer: Result<Vec<AppendAnswer>, Error> },
+    Done { jobs: Vec<Job>, answer: Result<Vec<Answer>, Error> },
     Retry(Vec<Job>),
 }
 
@@ -137,7 +143,7 @@ impl AppenderActor {
         while state.calls.try_join_next().is_some() {}
         state.calls.spawn(async move {
             let began = Instant::now();
-            let answer = store.append(jobs.iter().map(|job| job.append.clone()).collect()).await;
+            let answer = append(&*store, &jobs).await;
             crate::metrics::stage_duration("append", began.elapsed());
             if myself.send_message(Message::Done { jobs, answer }).is_err() {
                 tracing::debug!("an append for an appender that has ended");
@@ -150,7 +156,7 @@ impl AppenderActor {
         myself: &ActorRef<Message>,
         state: &mut State,
         jobs: Vec<Job>,
-        answer: Result<Vec<AppendAnswer>, Error>,
+        answer: Result<Vec<Answer>, Error>,
     ) -> Result<(), ActorProcessingErr> {
         state.busy = false;
         match answer {
@@ -161,10 +167,7 @@ impl AppenderActor {
                     jobs.iter().map(|job| job.append.events.len() as u64).sum(),
                 );
                 for (job, answer) in jobs.into_iter().zip(answers) {
-                    job.user.appended(
-                        job.ticket,
-                        answer.map_err(|conflict| Refused::Conflict(Box::new(conflict))),
-                    );
+                    job.user.appended(job.ticket, answer);
                 }
                 self.next(myself, state);
             }
@@ -196,4 +199,34 @@ impl AppenderActor {
         }
         self.next(myself, state);
     }
+}
+
+async fn append(store: &dyn EventStore, jobs: &[Job]) -> Result<Vec<Answer>, Error> {
+    let answers = store.append(jobs.iter().map(|job| job.append.clone()).collect()).await?;
+    let mut told = Vec::with_capacity(answers.len());
+    for (job, answer) in jobs.iter().zip(answers) {
+        told.push(match answer {
+            Ok(appended) if appended.appended == 0 && !stands(store, &job.append).await? => {
+                crate::metrics::stage_errors("append", "foreign", 1);
+                Err(Refused::Foreign)
+            }
+            Ok(appended) => Ok(appended),
+            Err(conflict) => Err(Refused::Conflict(Box::new(conflict))),
+        });
+    }
+    Ok(told)
+}
+
+/// Whether exactly these events stand where they were to go.
+async fn stands(store: &dyn EventStore, append: &Append) -> Result<bool, Error> {
+    let from = match append.expected {
+        ExpectedRevision::Exact(last) => last + 1,
+        ExpectedRevision::NoStream | ExpectedRevision::Any | ExpectedRevision::Exists => 0,
+    };
+    let wanted = append.events.len();
+    let page = store.read_stream(&append.stream, Some(from), Direction::Forwards, wanted).await?;
+    let same = |(there, ours): (&Recorded, &NewEvent)| {
+        there.id == ours.id && there.data == ours.data && there.metadata == ours.metadata
+    };
+    Ok(page.events.len() == wanted && page.events.iter().zip(&append.events).all(same))
 }

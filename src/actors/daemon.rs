@@ -4,17 +4,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::asked::{Asked, Reply};
 use super::flow::Flow;
 use super::projector::Told;
 use super::requests::Request;
 use super::root::{self, Parts};
-use super::user::{Asked, Reply};
 use super::{history, registry};
 use crate::commands::{
     Commands, Error, Ingest, Ingested, NotReady, OutcomeGiven, Processed, UserScores, Watching,
@@ -107,9 +108,14 @@ impl Daemon {
             let behind = |at: Option<Position>| number(head.0.saturating_sub(at.map_or(0, |at| at.0)));
             metrics::feed_behind(behind(flow.checkpoint()));
             metrics::projection_behind(behind(*told.position.borrow()));
+            flow.lag.mark(head);
+            told.lag.mark(head);
         }
         parts.watch.gauges(self.now());
         parts.watch.measure(&parts.views, self.now(), options.measure_every);
+        let (feed, view) = self.0.lags();
+        metrics::lag("feed", feed.as_secs_f64());
+        metrics::lag("projection", view.as_secs_f64());
         let ingests = options.ingest_max.saturating_sub(self.0.ingesting.available_permits());
         let bounds = [
             ("in_flight", flow.in_flight(), options.in_flight_max),
@@ -131,6 +137,12 @@ impl Daemon {
 impl Inner {
     pub(super) fn now(&self) -> Timestamp {
         self.flow.now((self.parts.wall)())
+    }
+
+    /// How long the feed and the view have been behind the log.
+    fn lags(&self) -> (Duration, Duration) {
+        let shown = *self.told.position.borrow();
+        (self.flow.lag.behind(self.flow.handed_through()), self.told.lag.behind(shown))
     }
 
     async fn within<T>(&self, what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -364,14 +376,23 @@ impl Commands for Daemon {
         if self.0.stopping.load(Ordering::Acquire) {
             add("stopping", "the daemon is stopping".to_owned());
         }
+        if let Some(reason) = self.0.root.reason() {
+            add("daemon", format!("it cannot go on and ends: {reason}"));
+        }
         if let Err(error) = self.0.parts.store.writable() {
             add("store", Chain(&error).to_string());
         }
+        let (feed, view) = self.0.lags();
+        let lag_max = self.0.parts.options.lag_max;
         if !self.0.flow.has_caught_up() {
             add("feed", "the log is still being read; wait".to_owned());
+        } else if feed > lag_max {
+            add("feed", format!("users have not seen what was appended {}s ago", feed.as_secs()));
         }
         if !*self.0.told.caught_up.borrow() {
             add("projection", "the view is still being built; wait".to_owned());
+        } else if view > lag_max {
+            add("projection", format!("the view does not show what was appended {}s ago", view.as_secs()));
         }
         reasons
     }

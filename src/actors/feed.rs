@@ -236,6 +236,9 @@ async fn subscribe(parts: &Parts, failures: &mut u32) -> Result<Infallible, stor
             gathered.hand_over(parts);
         }
         let less = in_flight_max.min(gathered.count as u64 + 1);
+        if gathered.through.is_none() {
+            flow.lag.idles();
+        }
         let mut next = subscription.next();
         let message = tokio::select! {
             biased;
@@ -246,6 +249,7 @@ async fn subscribe(parts: &Parts, failures: &mut u32) -> Result<Infallible, stor
             message = &mut next => message?,
         };
         *failures = 0;
+        flow.lag.works();
         gathered.add(parts, message);
     }
 }

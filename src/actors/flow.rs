@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::lag::Lag;
 use super::registry;
 use crate::domain::event::{Position, Recorded, Revision};
 use crate::domain::market::Market;
@@ -46,6 +47,8 @@ pub(super) struct Flow {
     clock: AtomicI64,
     caught_up: AtomicBool,
     room: Notify,
+    /// How long the feed has been behind (feed).
+    pub(super) lag: Lag,
 }
 
 fn encode(position: Option<Position>) -> u64 {

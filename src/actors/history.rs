@@ -68,7 +68,8 @@ pub(super) async fn describe(
         | Effect::Score { .. }
         | Effect::Append { .. }
         | Effect::Settled { .. }
-        | Effect::Restart { .. } => None,
+        | Effect::Restart { .. }
+        | Effect::Rebuild { .. } => None,
     }))
 }
 

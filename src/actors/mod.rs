@@ -14,6 +14,7 @@
 //! so their failure ends the daemon and the service manager starts it again.
 
 mod appender;
+mod asked;
 mod core;
 mod daemon;
 mod failure;
@@ -21,6 +22,7 @@ mod feed;
 mod flow;
 mod gather;
 mod history;
+mod lag;
 mod options;
 mod projector;
 mod recovery;

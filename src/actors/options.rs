@@ -68,6 +68,11 @@ pub struct Options {
     /// Appends of clients under way at once; more are refused with "retry". 256: each holds up to 10,000 events.
     pub ingest_max: usize,
 
+    /// Feed or view may be behind the end of the log for so long before the daemon says that it is not ready. 30 s: a burst
+    /// passes, a reader that is stuck or too slow does not.
+    #[serde(with = "humantime_serde")]
+    pub lag_max: Duration,
+
     /// Time between two checkpoints while there is anything new. 1 s: at full load a restart repeats 225,000 events.
     #[serde(with = "humantime_serde")]
     pub checkpoint_every: Duration,
@@ -123,6 +128,7 @@ impl Default for Options {
             challenger_wait: Duration::from_millis(50),
             append_batch_max: 1_024,
             ingest_max: 256,
+            lag_max: Duration::from_secs(30),
             checkpoint_every: Duration::from_secs(1),
             changes_max: 4_096,
             sweep_every: Duration::from_secs(5 * 60),
@@ -159,6 +165,7 @@ impl Options {
             ("tick_every", self.tick_every),
             ("backoff_first", self.backoff_first),
             ("score_timeout", self.score_timeout),
+            ("lag_max", self.lag_max),
             ("checkpoint_every", self.checkpoint_every),
             ("sweep_every", self.sweep_every),
             ("rescore_first", self.rescore_first),

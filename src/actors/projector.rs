@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::lag::Lag;
 use super::options::Options;
 use crate::domain::event::{Position, Recorded};
 use crate::error::Chain;
@@ -57,6 +58,7 @@ pub(super) struct Told {
     pub(super) changes: broadcast::Sender<Arc<AlertChange>>,
     pub(super) position: watch::Sender<Option<Position>>,
     pub(super) caught_up: watch::Sender<bool>,
+    pub(super) lag: Arc<Lag>,
 }
 
 impl Told {
@@ -65,6 +67,7 @@ impl Told {
             changes: broadcast::Sender::new(options.changes_max),
             position: watch::Sender::new(None),
             caught_up: watch::Sender::new(false),
+            lag: Arc::default(),
         }
     }
 
@@ -197,6 +200,9 @@ async fn project(parts: &Parts, failures: &mut u32) -> Result<Infallible, Error>
     let mut read = Read::default();
     let mut last = position;
     loop {
+        if read.through <= last {
+            parts.told.lag.idles();
+        }
         let mut next = subscription.next();
         let message = tokio::select! {
             biased;
@@ -206,9 +212,11 @@ async fn project(parts: &Parts, failures: &mut u32) -> Result<Infallible, Error>
                 (sink, last) = show(parts, sink, &mut read, last).await?;
                 *failures = 0;
                 read.tell_caught_up(parts);
+                parts.told.lag.idles();
                 next.await?
             }
         };
+        parts.told.lag.works();
         read.add(message);
         if read.events.len() >= SHOWN_AT_ONCE || read.messages >= MESSAGES_MAX {
             (sink, last) = show(parts, sink, &mut read, last).await?;

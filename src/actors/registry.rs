@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::failure::Failure;
+use super::asked::Asked;
+use super::failure;
 use super::flow::{Batch, Flow, Report};
-use super::user::{self, Arguments, Asked, Shared};
+use super::user::{self, Arguments, Shared};
 use crate::domain::entity::Command;
 use crate::domain::event::{Position, Recorded};
 use crate::domain::id::{UserId, stream};
@@ -181,11 +182,7 @@ impl Actor for RegistryActor {
                 self.ended(&myself, state, who.get_id(), End::Drained).await;
             }
             SupervisionEvent::ActorFailed(who, error) => {
-                let revision = error.downcast_ref::<Failure>().and_then(|failure| failure.revision);
-                let reason = error.to_string();
-                tracing::warn!(reason, "a user failed and is started again from the log");
-                crate::metrics::users_restarted("failed", 1);
-                self.ended(&myself, state, who.get_id(), End::Failed { revision, reason }).await;
+                self.ended(&myself, state, who.get_id(), failure::end(&error)).await;
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
@@ -242,7 +239,7 @@ impl RegistryActor {
             *market = Arc::clone(&state.market);
         }
         let now = state.began.elapsed();
-        let route = state.roster.want(hash(user.as_str()), user.as_str(), now);
+        let route = state.roster.want(xxh3_64(user.as_str().as_bytes()), user.as_str(), now);
         self.perform(myself, state).await;
         match route {
             Ok(Route::Forward(slot)) => {
@@ -250,21 +247,25 @@ impl RegistryActor {
                     user.command(asked);
                 }
             }
-            // One too many is dropped, which tells its sender that there is no answer.
-            Ok(Route::Hold(slot) | Route::Duplicate(slot)) => match state.roster.kept(slot) {
-                Some(kept) if kept.waiting.len() < self.shared.options.commands_waiting_max => {
-                    kept.waiting.push(asked)
-                }
-                Some(_) | None => {}
-            },
+            Ok(Route::Hold(slot) | Route::Duplicate(slot)) => self.hold(state, slot, asked, now),
             Err(bad) => tracing::debug!(error = %bad, "a command for no user"),
+        }
+    }
+
+    /// Keeps a command for the next incarnation; drops it when that begins too late, or when there are too many.
+    fn hold(&self, state: &mut State, slot: Slot, asked: Asked, now: Duration) {
+        let options = &self.shared.options;
+        let soon = state.roster.begins_at(slot).is_none_or(|begins| begins < now + options.command_timeout);
+        let has_room = |kept: &&mut Kept| soon && kept.waiting.len() < options.commands_waiting_max;
+        if let Some(kept) = state.roster.kept(slot).filter(has_room) {
+            kept.waiting.push(asked);
         }
     }
 
     async fn sweep(&self, myself: &ActorRef<Message>, state: &mut State, users: &[UserId], time: Timestamp) {
         let now = state.began.elapsed();
         for user in users {
-            let route = state.roster.want(hash(user.as_str()), user.as_str(), now);
+            let route = state.roster.want(xxh3_64(user.as_str().as_bytes()), user.as_str(), now);
             self.perform(myself, state).await;
             // One that is starting again or ending is swept the next time.
             if let Ok(Route::Forward(slot)) = route
@@ -327,7 +328,7 @@ impl RegistryActor {
             Ok(user) => {
                 state.by_actor.insert(user.id(), (slot, incarnation));
                 let Some(kept) = state.roster.kept(slot) else { return };
-                kept.waiting.drain(..).for_each(|asked| user.command(asked));
+                kept.waiting.drain(..).filter(Asked::is_awaited).for_each(|asked| user.command(asked));
                 kept.user = Some(user);
             }
             Err(error) => {
@@ -338,15 +339,11 @@ impl RegistryActor {
     }
 }
 
-fn hash(user: &str) -> u64 {
-    xxh3_64(user.as_bytes())
-}
-
 impl State {
     fn route(&mut self, event: Recorded, now: Duration) {
         let (revision, position) = (event.revision, event.position);
         let Some(user) = event.stream.strip_prefix(stream::USER) else { return };
-        match self.roster.deliver(hash(user), user, revision, now) {
+        match self.roster.deliver(xxh3_64(user.as_bytes()), user, revision, now) {
             Ok(Route::Forward(slot)) => {
                 self.watermark.delivered(slot.0, revision, position);
                 let Some(kept) = self.roster.kept(slot) else { return };

@@ -134,6 +134,11 @@ impl Handle {
         }
     }
 
+    /// Why the daemon cannot go on; none while it can.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.failed.borrow().clone()
+    }
+
     pub(super) fn abort(&self) {
         self.actor.kill();
     }

@@ -16,12 +16,13 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
+use super::asked::{Asked, Reply};
 use super::core::{Core, Entity};
 use super::failure::Failure;
 use super::flow::{Report, Reports};
 use super::options::Options;
 use super::{appender, recovery, scorer, tally};
-use crate::domain::entity::{Answer, Command, Effect, Fenced, Input, Refusal, Ticket, Token};
+use crate::domain::entity::{Answer, Effect, Fenced, Input, Refusal, Ticket, Token};
 use crate::domain::event::{Position, Recorded, Revision};
 use crate::domain::market::Market;
 use crate::domain::roster::Start;
@@ -41,16 +42,6 @@ pub(super) struct Shared {
     pub(super) reports: Arc<Reports>,
     pub(super) options: Options,
     pub(super) wall: fn() -> Timestamp,
-}
-
-/// An answer, and where in `$all` the facts behind it end.
-pub(super) type Reply = (Result<Answer, Refusal>, Option<Position>);
-
-/// A command on its way. Dropped, it tells the one who waits that there is no answer.
-pub(super) struct Asked {
-    pub(super) command: Command,
-    pub(super) as_of: Timestamp,
-    pub(super) reply: oneshot::Sender<Reply>,
 }
 
 pub(super) enum Message {
@@ -249,7 +240,7 @@ impl State {
             let said =
                 said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
             let revision = entity.at_work_on().or(self.blamed);
-            return Err(Failure { revision, reason: said.to_owned() });
+            return Err(Failure::at(revision, said.to_owned()));
         }
         let performed = effects.drain(..).try_for_each(|effect| self.perform(myself, effect));
         EFFECTS.set(effects);
@@ -269,13 +260,23 @@ impl State {
             Effect::Settled { through } => self.settled(through),
             Effect::Answer { token, answer } => self.answer(token, answer),
             Effect::Restart { reason, forget_snapshot } => {
-                if forget_snapshot && let Err(error) = self.shared.snapshots.forget(&self.start.user) {
-                    tracing::warn!(error = %Chain(&error), "a snapshot that does not fit the log stays");
+                if forget_snapshot {
+                    self.forget();
                 }
                 return Err(Failure::here(reason));
             }
+            Effect::Rebuild { reason } => {
+                self.forget();
+                return Err(Failure { asked: true, ..Failure::here(reason) });
+            }
         }
         Ok(())
+    }
+
+    fn forget(&self) {
+        if let Err(error) = self.shared.snapshots.forget(&self.start.user) {
+            tracing::warn!(error = %Chain(&error), "a snapshot that does not fit the log stays");
+        }
     }
 
     fn settled(&mut self, through: Revision) {
@@ -332,8 +333,11 @@ impl State {
                 let Conflict { expected, actual, .. } = *conflict;
                 Err(Fenced { expected, actual })
             }
+            Err(appender::Refused::Foreign) => {
+                return Err(Failure::here("other facts stand in the log under the ids of ours"));
+            }
             Err(appender::Refused::Invalid(reason)) => {
-                return Err(Failure { revision: self.blamed, reason });
+                return Err(Failure::at(self.blamed, reason));
             }
         };
         self.step(myself, Input::Appended { ticket, answer })

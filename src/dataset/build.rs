@@ -226,7 +226,10 @@ fn rows(
                     let answer = Ok((next + facts.len() as u64).saturating_sub(1));
                     inputs.push(Input::Appended { ticket, answer });
                 }
-                Effect::Settled { .. } | Effect::Answer { .. } | Effect::Restart { .. } => {}
+                Effect::Settled { .. }
+                | Effect::Answer { .. }
+                | Effect::Restart { .. }
+                | Effect::Rebuild { .. } => {}
             }
         }
     }

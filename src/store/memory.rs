@@ -36,6 +36,12 @@ pub enum Fault {
     LoseAck,
     /// Waits so long before it writes.
     Delay(Duration),
+    /// Nothing is written; answers [`Error::Corrupt`].
+    Corrupt,
+}
+
+fn unavailable(reason: &str) -> Error {
+    Error::Unavailable { reason: reason.to_owned(), source: None }
 }
 
 #[derive(Debug, Default)]
@@ -274,18 +280,17 @@ impl EventStore for MemoryStore {
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<AppendAnswer>, Error>> {
         Box::pin(async move {
             let fault = self.lock().faults.pop_front();
-            if let Some(Fault::Delay(delay)) = fault {
-                tokio::time::sleep(delay).await;
-            }
-            if fault == Some(Fault::Fail) {
-                return Err(Error::Unavailable { reason: "ordered by a test".to_owned(), source: None });
+            match fault {
+                Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
+                Some(Fault::Fail) => return Err(unavailable("ordered by a test")),
+                Some(Fault::Corrupt) => {
+                    return Err(Error::Corrupt { what: "ordered".into(), path: "memory".into(), offset: 0 });
+                }
+                Some(Fault::LoseAck) | None => {}
             }
             self.writable()?;
             let answers = self.append_now(batch)?;
-            if fault == Some(Fault::LoseAck) {
-                return Err(Error::Unavailable { reason: "answer lost".to_owned(), source: None });
-            }
-            Ok(answers)
+            if fault == Some(Fault::LoseAck) { Err(unavailable("answer lost")) } else { Ok(answers) }
         })
     }
 
@@ -316,8 +321,7 @@ impl EventStore for MemoryStore {
 
     fn subscribe_stream(&self, stream: &str, after: Option<Revision>) -> Box<dyn Subscription> {
         let stream = stream.to_owned();
-        let follows = move |revision| after.is_none_or(|after| revision > after);
-        let wanted = move |event: &Recorded| *event.stream == *stream && follows(event.revision);
+        let wanted = move |event: &Recorded| *event.stream == *stream && Some(event.revision) > after;
         Box::new(Tail::new(self, 0, Box::new(wanted)))
     }
 
@@ -328,7 +332,7 @@ impl EventStore for MemoryStore {
     fn writable(&self) -> Result<(), Error> {
         match &self.lock().unwritable {
             None => Ok(()),
-            Some(reason) => Err(Error::Unavailable { reason: reason.clone(), source: None }),
+            Some(reason) => Err(unavailable(reason)),
         }
     }
 }
@@ -388,7 +392,7 @@ impl Subscription for Tail {
                 }
                 // The sender lives in `self.store`: this cannot fail while we wait.
                 if self.count.changed().await.is_err() {
-                    return Err(Error::Unavailable { reason: "the log is gone".to_owned(), source: None });
+                    return Err(unavailable("the log is gone"));
                 }
             }
         })

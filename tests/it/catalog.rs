@@ -174,13 +174,13 @@ categories = ["all"]
 [event."item"]
 category = "all"
 doc = "An item."
-fields."view.price" = { type = "number" }
-fields.size = { type = "number" }
+fields."view.price" = { type = "number", min = 0, max = 9 }
+fields.size = { type = "number", min = 0, max = 9 }
 
 [event."item.view"]
 category = "all"
 doc = "A view of an item."
-fields.price = { type = "number" }
+fields.price = { type = "number", min = 0, max = 9 }
 fields.brand = { type = "text" }
 
 [feature.views]

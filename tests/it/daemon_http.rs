@@ -254,9 +254,8 @@ fn scores(client: &Client, alert: &Value) {
     let user = alert["userId"].clone();
     let all = client.post("alerts/score-user", &json!({ "userId": user })).expect(200);
     let scores = all["scores"].as_array().unwrap();
-    let mut models: Vec<&str> = scores.iter().map(|score| score["modelType"].as_str().unwrap()).collect();
-    models.sort_unstable();
-    assert_eq!(models, ["BUY", "INVESTMENT", "REFINANCE", "SELL"]);
+    let models: Vec<&str> = scores.iter().map(|score| score["modelType"].as_str().unwrap()).collect();
+    assert_eq!(models, ["SELL", "BUY", "REFINANCE", "INVESTMENT"], "the catalogue's order");
     for score in scores {
         assert_eq!((&score["degraded"], &score["modelVersion"]), (&json!(false), &json!("2026.11.1")));
         assert!(score["confidence"].is_number() && score["calibratedScore"].is_number(), "{score}");

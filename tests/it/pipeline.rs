@@ -1,6 +1,7 @@
 //! Real actors on paused time: what bounds them, and what a command's answer means.
 
-use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use intentd::commands::{Commands as _, Ingest};
@@ -9,7 +10,9 @@ use intentd::domain::event::NewEvent;
 use intentd::domain::id::EventId;
 use intentd::domain::score::{Score, Unscored};
 use intentd::scoring::Scorer;
+use tokio::time::Instant;
 
+use crate::support::fake::FakeScorer;
 use crate::support::world::{World, user};
 
 #[tokio::test(start_paused = true)]
@@ -56,9 +59,9 @@ async fn a_score_is_answered_when_the_view_shows_it() {
     assert_eq!(world.seen.events.lock().unwrap().len(), 3);
 }
 
-struct Hangs;
+struct Panics;
 
-impl Scorer for Hangs {
+impl Scorer for Panics {
     fn score(&mut self, _: ModelIx, rows: &[&[f32]]) -> Vec<Result<Score, Unscored>> {
         assert!(rows.len() > 1_000_000, "a scorer that panics is made anew and its rows are answered");
         Vec::new()
@@ -67,7 +70,7 @@ impl Scorer for Hangs {
 
 #[tokio::test(start_paused = true)]
 async fn a_scorer_that_panics_answers_without_a_score() {
-    let world = World { scorers: Arc::new(|| Box::new(Hangs)), ..World::default() };
+    let world = World { scorers: Arc::new(|| Box::new(Panics)), ..World::default() };
     let daemon = world.start().await;
     for id in 0..10 {
         world.event(&user(id), "SCORE", id);
@@ -75,6 +78,58 @@ async fn a_scorer_that_panics_answers_without_a_score() {
     world.settle(&daemon).await;
     assert_eq!(world.facts().len(), 10);
     daemon.stop().await;
+}
+
+/// Its first call lasts until the sender is gone; later ones, of others of its kind, answer.
+struct HangsOnce(Arc<Mutex<Option<Receiver<()>>>>);
+
+impl Scorer for HangsOnce {
+    fn score(&mut self, model: ModelIx, rows: &[&[f32]]) -> Vec<Result<Score, Unscored>> {
+        let first = self.0.lock().unwrap().take();
+        if let Some(hang) = first {
+            assert!(hang.recv().is_err(), "only the end of the test wakes it");
+        }
+        FakeScorer.score(model, rows)
+    }
+}
+
+/// Lets time pass while a thread is blocked, which holds paused time.
+async fn pass(seconds: u64, done: impl Fn() -> bool) {
+    for _ in 0..seconds * 10 {
+        if done() {
+            return;
+        }
+        tokio::time::advance(Duration::from_millis(100)).await;
+        for _ in 0..10 {
+            // Behind what other threads were asked before.
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_hangs_costs_its_own_time_out_and_not_the_daemon() {
+    let (wake, hang) = std::sync::mpsc::channel();
+    let hang = Arc::new(Mutex::new(Some(hang)));
+    let world =
+        World { scorers: Arc::new(move || Box::new(HangsOnce(Arc::clone(&hang)))), ..World::default() };
+    let daemon = world.start().await;
+    let began = Instant::now();
+    world.event(&user(0), "SCORE", 0);
+    pass(60, || world.facts().len() == 1).await;
+    assert_eq!(world.facts().len(), 1, "it is answered without a score");
+    let took = began.elapsed();
+    // The time-out of 10 s, and a look every 2.5 s.
+    assert!(took >= Duration::from_secs(10) && took <= Duration::from_secs(13), "{took:?}");
+    // The thread still hangs; the others have another one.
+    world.event(&user(1), "SCORE", 0);
+    pass(60, || world.facts().len() == 2).await;
+    assert_eq!(world.facts().len(), 2);
+    drop(wake);
+    // What it says at last means nothing to anybody.
+    world.event(&user(0), "SCORE", 1);
+    world.settle(&daemon).await;
+    assert_eq!(world.facts().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,6 +27,8 @@ enum Planted {
     StaleReadAccepted,
     MailForwardedNowhere,
     SettledOnDelivery,
+    /// What an incarnation said passes for its successor's in the same slot.
+    IncarnationForgotten,
 }
 
 enum Mail {
@@ -72,6 +74,8 @@ struct World {
     reports: VecDeque<Report>,
     ends: VecDeque<(Slot, Incarnation, End)>,
     calm: bool,
+    /// Reports lie about until their slot may have changed hands.
+    lagging: bool,
     trace: String,
 }
 
@@ -87,6 +91,7 @@ impl World {
             let lot = rng.random_range(0..4_u64);
             (lot == 0).then(|| rng.random_range(0..log[user]))
         });
+        let lagging = rng.random_range(0..2) == 0;
         Self {
             rng,
             planted,
@@ -105,6 +110,7 @@ impl World {
             reports: VecDeque::new(),
             ends: VecDeque::new(),
             calm: false,
+            lagging,
             trace: String::new(),
         }
     }
@@ -252,22 +258,42 @@ impl World {
 
     fn hear(&mut self) {
         let ends_first = self.rng.random_range(0..2) == 0;
+        let late = self.lagging && !self.calm && self.rng.random_range(0..16) != 0;
         let end = if ends_first { self.ends.pop_front() } else { None };
+        let mut begins = None;
         if let Some((slot, incarnation, end)) = end {
             writeln!(self.trace, "{:?} ended {slot:?} {incarnation:?} {end:?}", self.now).unwrap();
+            begins = (end == End::Again).then_some(slot);
             self.roster.ended(slot, incarnation, end, self.now);
-        } else if let Some(report) = self.reports.pop_front() {
-            match report {
-                Report::Settled(slot, incarnation, through) => {
-                    if self.roster.settled(slot, incarnation, through) {
-                        self.watermark.settled(slot.0, through);
-                    }
-                }
-                Report::Idle(slot, incarnation, through) => self.roster.idle(slot, incarnation, through),
-            }
+        } else if let Some(report) = if late { None } else { self.reports.pop_front() } {
+            self.told(&report);
         }
         self.perform();
+        assert!(begins.is_none_or(|slot| self.actors.contains_key(&slot)), "who is asked begins at once");
         self.check();
+    }
+
+    fn told(&mut self, report: &Report) {
+        let (Report::Settled(slot, said_by, _) | Report::Idle(slot, said_by, _)) = *report;
+        let incarnation = match self.actors.get(&slot) {
+            Some(living) if self.planted == Planted::IncarnationForgotten => living.start.incarnation,
+            Some(_) | None => said_by,
+        };
+        match *report {
+            Report::Settled(_, _, through) => {
+                if self.roster.settled(slot, incarnation, through) {
+                    self.watermark.settled(slot.0, through);
+                }
+            }
+            Report::Idle(_, _, through) => self.roster.idle(slot, incarnation, through),
+        }
+    }
+
+    /// An unpark, say: the incarnation ends well, and the next one begins from the log.
+    fn begin_again(&mut self, slot: Slot) {
+        if let Some(actor) = self.actors.remove(&slot) {
+            self.ends.push_back((slot, actor.start.incarnation, End::Again));
+        }
     }
 
     /// The checkpoint never passes an event that is not durably decided.
@@ -295,6 +321,7 @@ impl World {
                 let again = self.rng.random_range(0..self.fed[user]);
                 self.feed(user, again);
             }
+            (5, Some(slot)) if !self.calm && self.rng.random_range(0..4) == 0 => self.begin_again(slot),
             (5, Some(slot)) if !self.calm => self.fail(slot, None),
             (6..12, Some(slot)) if self.actors[&slot].recovered => self.read_mail(slot),
             (6..12, Some(slot)) => self.recover(slot),
@@ -364,8 +391,9 @@ fn the_same_seed_gives_the_same_trace() {
 fn planted_faults_of_the_shell_are_caught() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let faults = [Planted::StaleReadAccepted, Planted::MailForwardedNowhere, Planted::SettledOnDelivery];
-    let caught = |planted| (0..50).any(|seed| std::panic::catch_unwind(|| run(seed, planted)).is_err());
+    use Planted::{IncarnationForgotten, MailForwardedNowhere, SettledOnDelivery, StaleReadAccepted};
+    let faults = [StaleReadAccepted, MailForwardedNowhere, SettledOnDelivery, IncarnationForgotten];
+    let caught = |planted| (0..500).any(|seed| std::panic::catch_unwind(|| run(seed, planted)).is_err());
     let caught = faults.map(|planted| (planted, caught(planted)));
     std::panic::set_hook(hook);
     assert!(caught.iter().all(|(_, caught)| *caught), "{caught:?}");

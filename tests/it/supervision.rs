@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use intentd::commands::{Commands as _, Error};
-use intentd::store::EventStore as _;
 use intentd::store::memory::Fault;
 use tokio::time::Instant;
 
@@ -135,19 +133,4 @@ async fn kills_at_any_moment_end_in_the_facts_of_an_undisturbed_run() {
     killed.settle(&daemon).await;
     assert_eq!(killed.facts(), undisturbed.facts());
     assert!(killed.facts().iter().any(|fact| fact.3 == "EventParked"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_damaged_store_ends_the_daemon_and_commands_say_so_while_it_stops() {
-    let world = World::default();
-    let daemon = world.start().await;
-    world.event(&user(0), "PLAIN", 0);
-    world.settle(&daemon).await;
-    assert!(daemon.not_ready().is_empty(), "{:?}", daemon.not_ready());
-    world.store.set_unwritable(Some("no room"));
-    assert_eq!(daemon.not_ready()[0].component, "store");
-    assert!(world.store.writable().is_err());
-    daemon.stop().await;
-    let refused = daemon.ingest(Vec::new()).await.unwrap_err();
-    assert!(matches!(refused, Error::Unavailable { .. }));
 }

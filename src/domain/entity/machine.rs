@@ -39,7 +39,7 @@ pub struct UserEntity {
     poison: Vec<(Revision, Park)>,
     tickets: u64,
     folding: Option<Revision>,
-    /// After [`Effect::Restart`]: nothing that is told now means anything.
+    /// After [`Effect::Restart`] or [`Effect::Rebuild`]: nothing that is told now means anything.
     ended: bool,
 }
 
@@ -388,7 +388,8 @@ impl UserEntity {
         }
         out.extend(batch.answers.into_iter().map(|(token, answer)| Effect::Answer { token, answer }));
         if let Some(reason) = batch.rebuild {
-            self.restart(out, reason, true);
+            self.ended = true;
+            out.push(Effect::Rebuild { reason });
         }
     }
 }

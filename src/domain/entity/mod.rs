@@ -138,4 +138,10 @@ pub enum Effect {
         /// Whether the snapshot no longer fits the log: it is to be deleted, and the whole log to be read.
         forget_snapshot: bool,
     },
+    /// Nothing is wrong: what was asked for changes what stands behind, so that a new incarnation must begin at once from
+    /// the whole log. The snapshot is to be deleted.
+    Rebuild {
+        /// What was asked for.
+        reason: String,
+    },
 }

@@ -110,6 +110,8 @@ pub enum Route {
 pub enum End {
     /// As it was told.
     Drained,
+    /// It was asked for something that changes what stands behind: a successor begins at once.
+    Again,
     /// It failed.
     Failed {
         /// The event at fault, when it is known and the fault would come again.

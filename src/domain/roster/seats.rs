@@ -25,6 +25,8 @@ enum State {
 struct Failing {
     failures: u32,
     suspect: Option<Parked>,
+    /// When the wait after the last failure is over.
+    until: Duration,
 }
 
 #[derive(Debug)]
@@ -164,13 +166,14 @@ impl<K: Default> Roster<K> {
     pub fn ended(&mut self, slot: Slot, incarnation: Incarnation, end: End, now: Duration) {
         let Some(seat) = self.live(slot, incarnation) else { return };
         let leaving = usize::from(seat.state != State::Running);
+        seat.wanted |= end == End::Again;
         self.resident -= 1;
         self.leaving -= leaving;
         if self.stopping {
             return self.vacate(slot.0);
         }
         match end {
-            End::Drained => self.again(slot.0),
+            End::Drained | End::Again => self.again(slot.0),
             End::Failed { revision, reason } => self.back_off(slot.0, revision, reason, now),
         }
     }
@@ -222,6 +225,12 @@ impl<K: Default> Roster<K> {
     /// What is to be done since the last call, in order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
+    }
+
+    /// When a user that waits out a failure begins again; none when it does not wait.
+    pub fn begins_at(&self, slot: Slot) -> Option<Duration> {
+        let seat = self.seats.get(slot.0 as usize).filter(|seat| seat.state == State::BackingOff)?;
+        seat.failing.as_ref().map(|failing| failing.until)
     }
 
     /// How many incarnations are in memory.
@@ -338,6 +347,7 @@ impl<K: Default> Roster<K> {
         }
         seat.state = State::BackingOff;
         let until = now + self.limits.backoff.delay(failing.failures, seat.hash);
+        failing.until = until;
         self.waiting.push(Reverse((until, at, seat.incarnation)));
     }
 

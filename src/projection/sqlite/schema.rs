@@ -19,7 +19,7 @@ use crate::projection::Error;
 use crate::store::StoreId;
 
 /// Raised with every change of the tables or of what a fold puts into them: the file is then folded again.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 3;
 /// Marks the file as ours in SQLite's header: "intd".
 const MARK: i64 = 0x696e_7464;
 /// Bytes of a page: a score with forty features takes one, where the default 4,096 would spill it.

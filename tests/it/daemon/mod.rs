@@ -176,7 +176,7 @@ impl Place {
                 .try_get("/readyz")
                 .filter(|answer| answer.lacking().is_none_or(|lacking| lacking == ["models"]))
         });
-        Daemon { running, client }
+        Daemon { running, client, address: url.trim_start_matches("http://").to_owned() }
     }
 
     /// Runs the daemon through a script that execs it; it has to end by itself. Answers its code and what it said.

@@ -247,6 +247,10 @@ impl<'a> World<'a> {
                 }
                 self.crash(&reason);
             }
+            Effect::Rebuild { reason } => {
+                self.snapshot = None;
+                self.crash(&reason);
+            }
         }
     }
 

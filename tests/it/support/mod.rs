@@ -1,4 +1,5 @@
 //! What tests of more than one boundary share.
 
 pub mod fake;
+pub mod rules;
 pub mod world;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use intentd::actors::{self, Core, Daemon, Factory, Options, Parts, ProjectionSink, Watch};
+use intentd::actors::{self, Core, Daemon, Factory, OpenSink, Options, Parts, ProjectionSink, Watch};
 use intentd::domain::event::{NewEvent, Position, Recorded};
 use intentd::domain::id::{AlertId, EventId, UserId};
 use intentd::domain::time::Timestamp;
@@ -96,23 +96,31 @@ pub struct World {
     pub snapshots: Arc<MemorySnapshots>,
     pub checkpoints: Arc<MemoryCheckpoints>,
     pub seen: Seen,
+    pub open_sink: OpenSink,
+    pub views: Arc<dyn Views>,
     pub core: Arc<dyn Core>,
     pub scorers: Factory,
     pub challengers: Arc<dyn Challengers>,
     pub options: Options,
+    pub wall: fn() -> Timestamp,
 }
 
 impl Default for World {
     fn default() -> Self {
+        let seen = Seen::default();
+        let sink = seen.clone();
         Self {
             store: MemoryStore::default(),
             snapshots: Arc::default(),
             checkpoints: Arc::default(),
-            seen: Seen::default(),
+            views: Arc::new(seen.clone()),
+            open_sink: Arc::new(move || Ok(Box::new(sink.clone()))),
+            seen,
             core: Arc::new(FakeCore),
             scorers: Arc::new(|| Box::new(FakeScorer)),
             challengers: Arc::new(Unchallenged),
             options: Options::default(),
+            wall: || Timestamp::from_millis(1_700_000_000_000),
         }
     }
 }
@@ -123,7 +131,6 @@ pub fn user(number: usize) -> UserId {
 
 impl World {
     pub async fn start(&self) -> Daemon {
-        let seen = self.seen.clone();
         let parts = Parts {
             store: Arc::new(self.store.clone()),
             core: Arc::clone(&self.core),
@@ -131,11 +138,11 @@ impl World {
             checkpoints: self.checkpoints.clone(),
             scorers: Arc::clone(&self.scorers),
             challengers: Arc::clone(&self.challengers),
-            open_sink: Arc::new(move || Ok(Box::new(seen.clone()))),
-            views: Arc::new(self.seen.clone()),
+            open_sink: Arc::clone(&self.open_sink),
+            views: Arc::clone(&self.views),
             models: Arc::new(Vec::new),
             watch: Arc::new(Watch::blind()),
-            wall: || Timestamp::from_millis(1_700_000_000_000),
+            wall: self.wall,
             options: self.options.clone(),
         };
         actors::start(parts).await.unwrap()
