@@ -6,12 +6,15 @@
 //!   score that was asked for and opened an alert is one. Scores that led to nothing and were not asked for are not recorded.
 //! - A *conversion* of a user and model is a `ConversionRecorded` with `converted` (the newest for its time counts), an event
 //!   of the types that the catalogue names as `conversion_events`, or an alert's outcome with `converted` (the newest counts).
-//! - A recorded score is *mature* when its label is known: by the newest outcome of the alert that it opened (`converted`
-//!   where it is given, else right or wrong; UNKNOWN says nothing); else positive once a conversion happened after it and
-//!   within the model's horizon; else negative once the horizon has passed.
+//! - A recorded score is *mature* when the newest outcome of the alert that it opened judges it (`converted` where it is given,
+//!   else right or wrong; UNKNOWN says nothing), or when the model's horizon has passed: then it is positive if a conversion
+//!   happened after it and within the horizon, else negative.
+//! - A score that is not mature but was followed by a conversion is *early*. It counts for recall only: negatives wait for
+//!   the horizon, so measures that took early positives in would find too many of them.
 //! - A conversion is *missed* when no alert of the model was opened for the user in the horizon before it, and it is not told
 //!   by an alert's outcome. A version has the misses from its first recorded score until the next version's first one.
-//! - *Precision* is positives / mature among alerts; *recall* is positive alerts / (positive alerts + missed conversions).
+//! - *Precision* is positives / mature among alerts; *recall* is (positive + early) alerts / (these + missed
+//!   conversions).
 
 use std::time::Duration;
 
@@ -85,10 +88,28 @@ pub struct VersionPerformance {
 pub struct Labels {
     /// Scores.
     pub rows: u64,
-    /// Of these, with a known label.
+    /// Of these, judged or as old as the horizon.
     pub mature: u64,
-    /// Of these, positive.
+    /// Of the mature ones, positive.
     pub positives: u64,
+    /// Not mature, but followed by a conversion already.
+    pub early: u64,
+}
+
+impl Labels {
+    /// Counts a score: its label as far as it is known, and whether it is mature.
+    pub fn count(&mut self, label: Option<bool>, is_mature: bool) {
+        let is_positive = label == Some(true);
+        self.rows += 1;
+        self.mature += u64::from(is_mature);
+        self.positives += u64::from(is_mature && is_positive);
+        self.early += u64::from(!is_mature && is_positive);
+    }
+
+    /// Positives, mature or early.
+    pub fn caught(&self) -> u64 {
+        self.positives + self.early
+    }
 }
 
 /// The newest outcomes of alerts, by what they say.
@@ -169,9 +190,9 @@ impl VersionPerformance {
         share(self.alerts.positives, self.alerts.mature)
     }
 
-    /// Positive alerts among these and the missed conversions; none without any.
+    /// Positive and early alerts among these and the missed conversions; none without any.
     pub fn recall(&self) -> Option<f64> {
-        share(self.alerts.positives, self.alerts.positives + self.missed)
+        share(self.alerts.caught(), self.alerts.caught() + self.missed)
     }
 }
 
@@ -184,8 +205,8 @@ impl ModelPerformance {
 
     /// Over all versions, see [`VersionPerformance::recall`].
     pub fn recall(&self) -> Option<f64> {
-        let positives = self.labels(|version| version.alerts).positives;
-        share(positives, positives + self.missed)
+        let caught = self.labels(|version| version.alerts).caught();
+        share(caught, caught + self.missed)
     }
 
     /// Labels summed up over all versions.
@@ -194,6 +215,7 @@ impl ModelPerformance {
             rows: sum.rows + each.rows,
             mature: sum.mature + each.mature,
             positives: sum.positives + each.positives,
+            early: sum.early + each.early,
         })
     }
 

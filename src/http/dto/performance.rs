@@ -15,9 +15,9 @@ use crate::projection::performance as measured;
 /// What the figures are of: short, for people who read the answer.
 const BASIS: &str = "Scores that stand in the log: those that opened an alert and those that were asked for (score-user, \
     score-users, the sweep); of these the mature ones. A score is mature when the newest outcome of its alert says right or \
-    wrong, or a conversion followed within the model's horizon, or the horizon has passed without one. Scores that led to \
+    wrong, or the model's horizon has passed; one that was followed by a conversion before is early and counts for recall only. Scores that led to \
     nothing are not recorded, so these measures lean to high probabilities; a back-test measures every score. Precision: \
-    positives among mature alerts. Recall: positive alerts / (positive alerts + missed conversions); a conversion is missed \
+    positives among mature alerts. Recall: positive and early alerts / (these + missed conversions); a conversion is missed \
     when the user had no alert of the model within the horizon before it.";
 
 /// How good the models are.
@@ -140,10 +140,12 @@ struct Outcomes {
 struct Labels {
     /// Scores.
     rows: u64,
-    /// Of these, with a known label.
+    /// Of these, judged or as old as the horizon.
     mature: u64,
-    /// Of these, positive.
+    /// Of the mature ones, positive.
     positives: u64,
+    /// Not mature, but followed by a conversion already.
+    early: u64,
 }
 
 /// How many labels are known, by why the score was recorded.
@@ -330,7 +332,7 @@ impl From<&measured::VersionPerformance> for Version {
 
 impl From<measured::Labels> for Labels {
     fn from(labels: measured::Labels) -> Self {
-        Self { rows: labels.rows, mature: labels.mature, positives: labels.positives }
+        Self { rows: labels.rows, mature: labels.mature, positives: labels.positives, early: labels.early }
     }
 }
 

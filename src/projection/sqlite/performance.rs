@@ -51,11 +51,9 @@ pub(super) fn label(
     if converted { Some(true) } else { (now > end).then_some(false) }
 }
 
-/// Counts a label.
-pub(super) fn count(labels: &mut Labels, label: Option<bool>) {
-    labels.rows += 1;
-    labels.mature += u64::from(label.is_some());
-    labels.positives += u64::from(label == Some(true));
+/// Whether a score counts in the measures: judged, or as old as the horizon.
+pub(super) fn is_mature(verdict: Option<bool>, as_of: i64, horizon: Duration, now: Timestamp) -> bool {
+    verdict.is_some() || now > Timestamp::from_millis(as_of).plus(horizon)
 }
 
 /// One version on the way.
@@ -89,7 +87,9 @@ impl Tally {
         let outcome = row.get::<_, Option<Coded<Outcome>>>(5)?.map(|coded| coded.0);
         let verdict = verdict(outcome, row.get(6)?);
         let label = label(verdict, as_of, row.get(7)?, horizon, now);
-        count(if is_alert { &mut self.alerts } else { &mut self.requested }, label);
+        let is_mature = is_mature(verdict, as_of, horizon, now);
+        let labels = if is_alert { &mut self.alerts } else { &mut self.requested };
+        labels.count(label, is_mature);
         match outcome {
             Some(Outcome::TruePositive) => self.outcomes.true_positive += 1,
             Some(Outcome::FalsePositive) => self.outcomes.false_positive += 1,
@@ -97,7 +97,7 @@ impl Tally {
             None => {}
         }
         self.outcomes.corrected += u64::from(row.get::<_, i64>(8)? > 1);
-        if let Some(is_positive) = label {
+        if let Some(is_positive) = label.filter(|_| is_mature) {
             self.cases.push(Case::new(row.get(4)?, is_positive));
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Row, params};
 
-use super::performance::{Horizons, ROWS_MAX, count, label, version_name};
+use super::performance::{Horizons, ROWS_MAX, is_mature, label, version_name};
 use super::recorded::{Of, first_after};
 use super::row::{Names, intern};
 use crate::domain::event::{ChallengerScored, Position};
@@ -94,8 +94,9 @@ impl Pair {
         self.difference_sum += difference;
         self.difference_max = self.difference_max.max(difference);
         let label = label(None, as_of, row.get(9)?, horizon, now);
-        count(&mut self.labels, label);
-        if let Some(is_positive) = label {
+        let is_mature = is_mature(None, as_of, horizon, now);
+        self.labels.count(label, is_mature);
+        if let Some(is_positive) = label.filter(|_| is_mature) {
             self.cases.push(Case::new(probability, is_positive));
             self.champion_cases.push(Case::new(champion, is_positive));
         }

@@ -51,7 +51,7 @@ pub fn measured(asked: &Measure) -> Performance {
         last_scored_at: time("2026-01-02T00:00:00Z"),
         alerts,
         outcomes: Outcomes { true_positive: 2, false_positive: 1, unknown: 1, corrected: 1 },
-        requested: Labels { rows: 5, mature: 2, positives: 0 },
+        requested: Labels { rows: 5, mature: 2, positives: 0, early: 0 },
         missed,
         quality: quality(cases),
     };
@@ -63,7 +63,7 @@ pub fn measured(asked: &Measure) -> Performance {
         users_champion_would_alert: 3,
         difference_mean: 0.25,
         difference_max: 0.5,
-        labels: Labels { rows: 10, mature: 0, positives: 0 },
+        labels: Labels { rows: 10, mature: 0, positives: 0, early: 0 },
         ..ChallengerPerformance::default()
     };
     let known = [(0.75, true), (0.75, true), (0.75, true), (0.75, false), (0.25, false)];
@@ -73,8 +73,8 @@ pub fn measured(asked: &Measure) -> Performance {
         missed: 4,
         alerts_recent: 20,
         versions: vec![
-            version("1", Labels { rows: 1, mature: 0, positives: 0 }, 3, &[]),
-            version("2", Labels { rows: 6, mature: 4, positives: 3 }, 1, &known),
+            version("1", Labels { rows: 1, mature: 0, positives: 0, early: 0 }, 3, &[]),
+            version("2", Labels { rows: 6, mature: 4, positives: 3, early: 0 }, 1, &known),
         ],
         challengers: vec![pair],
     };
@@ -93,17 +93,17 @@ async fn each_version_has_its_figures() {
     let model = &answer["models"][0];
     assert_eq!((&model["modelType"], &model["horizonDays"]), (&json!("SELL"), &json!(90.0)));
     assert_eq!((&model["precision"], &model["recall"]), (&json!(0.75), &json!(3.0 / 7.0)));
-    let requested = json!({"rows": 10, "mature": 4, "positives": 0});
+    let requested = json!({"rows": 10, "mature": 4, "positives": 0, "early": 0});
     assert_eq!(model["labels"]["requested"], requested);
-    assert_eq!(model["labels"]["alerts"], json!({"rows": 7, "mature": 4, "positives": 3}));
+    assert_eq!(model["labels"]["alerts"], json!({"rows": 7, "mature": 4, "positives": 3, "early": 0}));
     assert_eq!(model["conversions"], json!({"known": 7, "missed": 4}));
     let version = &model["versions"][1];
     assert_eq!((&version["modelVersion"], &version["alerts"]), (&json!("2"), &json!(6)));
     assert_eq!((&version["precision"], &version["recall"]), (&json!(0.75), &json!(0.75)));
     let outcomes = json!({"known": 3, "truePositive": 2, "falsePositive": 1, "unknown": 1, "corrected": 1});
     assert_eq!(version["outcomes"], outcomes);
-    assert_eq!(version["labels"]["alerts"], json!({"rows": 6, "mature": 4, "positives": 3}));
-    assert_eq!(version["labels"]["requested"], json!({"rows": 5, "mature": 2, "positives": 0}));
+    assert_eq!(version["labels"]["alerts"], json!({"rows": 6, "mature": 4, "positives": 3, "early": 0}));
+    assert_eq!(version["labels"]["requested"], json!({"rows": 5, "mature": 2, "positives": 0, "early": 0}));
     assert_eq!((&version["rows"], &version["baseRate"]), (&json!(5), &json!(0.6)));
     assert_eq!(version["rocAuc"], 0.75, "a half for the tie, a whole for the other pairs");
     assert_eq!((&version["brier"], &version["averagePrecision"]), (&json!(0.1625), &json!(0.75)));

@@ -8,7 +8,7 @@ use intentd::domain::event::*;
 use intentd::domain::id::{AlertId, UserId};
 use intentd::domain::label::{self, Label};
 use intentd::domain::quality::{Case, Quality, measure};
-use intentd::domain::time::{DAY_MS, Timestamp};
+use intentd::domain::time::Timestamp;
 use intentd::projection::Views;
 use intentd::projection::performance::*;
 use intentd::projection::sqlite::Reader;
@@ -126,9 +126,9 @@ impl Naive {
     fn conversions(&self, user: &UserId, model: &str) -> BTreeMap<Timestamp, bool> {
         let ours = |one: &UserId, other: &str| one == user && other == model;
         let recorded = self.recorded.iter().filter(|((u, m, _), converted)| ours(u, m) && **converted);
-        let recorded = recorded.map(|((_, _, at), _)| (*at, false));
-        let seen = self.seen.iter().filter(|(u, m, _)| ours(u, m)).map(|(_, _, at)| (*at, false));
-        let mut all: BTreeMap<Timestamp, bool> = recorded.chain(seen).collect();
+        let seen = self.seen.iter().filter(|(u, m, _)| ours(u, m)).map(|(_, _, at)| *at);
+        let told = recorded.map(|((_, _, at), _)| *at).chain(seen);
+        let mut all: BTreeMap<Timestamp, bool> = told.map(|at| (at, false)).collect();
         for newest in self.outcomes.values().filter_map(|told| told.last()) {
             if ours(&newest.user_id, &newest.model_type) && newest.converted == Some(true) {
                 all.insert(newest.occurred_at, true);
@@ -146,15 +146,17 @@ impl Naive {
         }
     }
 
+    fn verdict(&self, row: &Row) -> Option<bool> {
+        let newest = row.alert.and_then(|alert| self.outcomes.get(&alert)?.last())?;
+        newest.converted.or(match newest.outcome {
+            Outcome::TruePositive => Some(true),
+            Outcome::FalsePositive => Some(false),
+            Outcome::Unknown => None,
+        })
+    }
+
     fn label(&self, row: &Row, now: Timestamp) -> Option<bool> {
-        let newest = row.alert.and_then(|alert| self.outcomes.get(&alert)?.last());
-        let said = newest.and_then(|newest| match (newest.converted, newest.outcome) {
-            (Some(converted), _) => Some(converted),
-            (None, Outcome::TruePositive) => Some(true),
-            (None, Outcome::FalsePositive) => Some(false),
-            (None, Outcome::Unknown) => None,
-        });
-        said.or_else(|| self.by_conversions(&row.user, &row.model, row.as_of, now))
+        self.verdict(row).or_else(|| self.by_conversions(&row.user, &row.model, row.as_of, now))
     }
 
     fn version(&self, model: &str, version: &str, now: Timestamp) -> VersionPerformance {
@@ -170,13 +172,12 @@ impl Naive {
         for row in rows {
             let label = self.label(row, now);
             let labels = if row.alert.is_some() { &mut found.alerts } else { &mut found.requested };
-            labels.rows += 1;
-            labels.mature += u64::from(label.is_some());
-            labels.positives += u64::from(label == Some(true));
-            cases.extend(label.map(|label| Case::new(row.probability, label)));
-            let told = row.alert.and_then(|alert| self.outcomes.get(&alert));
-            found.outcomes.corrected += u64::from(told.is_some_and(|told| told.len() > 1));
-            match told.and_then(|told| told.last()).map(|newest| newest.outcome) {
+            let is_mature = self.verdict(row).is_some() || now > row.as_of.plus(HORIZON);
+            labels.count(label, is_mature);
+            cases.extend(label.filter(|_| is_mature).map(|label| Case::new(row.probability, label)));
+            let told = row.alert.and_then(|alert| self.outcomes.get(&alert)).map_or(&[][..], Vec::as_slice);
+            found.outcomes.corrected += u64::from(told.len() > 1);
+            match told.last().map(|newest| newest.outcome) {
                 Some(Outcome::TruePositive) => found.outcomes.true_positive += 1,
                 Some(Outcome::FalsePositive) => found.outcomes.false_positive += 1,
                 Some(Outcome::Unknown) => found.outcomes.unknown += 1,
@@ -240,7 +241,8 @@ impl Naive {
                 let label = |row: &ChallengerScored| self.by_conversions(&row.user_id, model, row.as_of, now);
                 let quality = |probability: fn(&ChallengerScored) -> f32| -> Quality {
                     let case = |row: &&ChallengerScored| Some(Case::new(probability(row), label(row)?));
-                    measure(&mut rows.iter().filter_map(case).collect())
+                    let mature = rows.iter().filter(|row| now > row.as_of.plus(HORIZON));
+                    measure(&mut mature.filter_map(case).collect())
                 };
                 let users = |would: fn(&ChallengerScored) -> bool| {
                     let over = rows.iter().filter(|row| would(row)).map(|row| &row.user_id);
@@ -252,7 +254,8 @@ impl Naive {
                     };
                     rows.iter().filter(is).count() as u64
                 };
-                let labels = || rows.iter().map(|row| label(row));
+                let mut labels = Labels::default();
+                rows.iter().for_each(|row| labels.count(label(row), now > row.as_of.plus(HORIZON)));
                 ChallengerPerformance {
                     model_version: version.to_owned(),
                     champion_version: champion.to_owned(),
@@ -268,11 +271,7 @@ impl Naive {
                     users_champion_would_alert: users(|row| row.champion_would_alert),
                     difference_mean: 0.0,
                     difference_max: 0.0,
-                    labels: Labels {
-                        rows: rows.len() as u64,
-                        mature: labels().flatten().count() as u64,
-                        positives: labels().flatten().filter(|label| *label).count() as u64,
-                    },
+                    labels,
                     quality: quality(|row| row.probability),
                     champion_quality: quality(|row| row.champion_probability),
                 }
@@ -361,10 +360,14 @@ fn recall_counts_what_was_missed() {
     let steps = [alerts[0], alerts[1], caught, missed];
     let young = sell(&steps, 3);
     assert_eq!((young.conversions, young.missed), (2, 1));
-    assert_eq!(young.versions[0].alerts, Labels { rows: 2, mature: 1, positives: 1 });
-    assert_eq!((young.precision(), young.recall()), (Some(1.0), Some(0.5)));
+    assert_eq!(young.versions[0].alerts, Labels { rows: 2, mature: 0, positives: 0, early: 1 });
+    assert_eq!(
+        (young.precision(), young.recall()),
+        (None, Some(0.5)),
+        "the early one is no proof of precision"
+    );
     let old = sell(&steps, 5);
-    assert_eq!(old.versions[0].alerts, Labels { rows: 2, mature: 2, positives: 1 });
+    assert_eq!(old.versions[0].alerts, Labels { rows: 2, mature: 2, positives: 1, early: 0 });
     assert_eq!((old.precision(), old.recall()), (Some(0.5), Some(0.5)));
     // Told as not converted after all: the one is caught no more, the other is missed no more.
     let no_more = [step(14, 1, 3, 2), step(14, 3, 3, 2)];
@@ -373,8 +376,7 @@ fn recall_counts_what_was_missed() {
     assert_eq!((corrected.precision(), corrected.recall()), (Some(0.0), None));
     // An alert long before does not catch: half day 4 is the horizon's end, half day 5 is past it.
     assert_eq!(sell(&[alerts[0], step(14, 1, 1, 4)], 9).missed, 0);
-    let late = Step { day: 5, ..caught };
-    assert_eq!(sell(&[alerts[0], late], 9).missed, 1);
+    assert_eq!(sell(&[alerts[0], Step { day: 5, ..caught }], 9).missed, 1);
     // A conversion at the very moment of the alert is not after it.
     assert_eq!(sell(&[alerts[0], step(14, 1, 1, 0)], 9).missed, 1);
 }
@@ -395,5 +397,4 @@ fn the_pace_is_of_the_window_and_what_the_log_covers() {
     assert!((pace.unwrap() - 365.2425).abs() < 1e-9, "two alerts, two users, a day: {pace:?}");
     assert_eq!(ask(1), (2, 0.5, 1, None), "half a day of log says nothing of a year");
     assert_eq!(ask(20).2, 0);
-    assert_eq!(DAY_MS, 86_400_000);
 }
