@@ -154,9 +154,12 @@ fn show(model: &Value) {
         text("/since/by"),
         text("/since/why")
     );
-    for (label, pointer) in
-        [("in shadow ", "/challenger"), ("pinned    ", "/pinned"), ("DEGRADED  ", "/reason")]
-    {
+    for (label, pointer) in [
+        ("in shadow ", "/challenger"),
+        ("  fails   ", "/challengerFails"),
+        ("pinned    ", "/pinned"),
+        ("DEGRADED  ", "/reason"),
+    ] {
         if text(pointer) != "-" {
             println!("  {label}  {}", text(pointer));
         }

@@ -144,6 +144,8 @@ pub struct ModelView {
     pub since: Option<Asked>,
     /// What runs in shadow.
     pub challenger: Option<String>,
+    /// Why that cannot score, as of its newest call.
+    pub challenger_fails: Option<String>,
     /// What the configuration pins.
     pub pinned: Option<String>,
     /// Why the model cannot score; none when it can.

@@ -37,7 +37,7 @@ const ACCESS: &str = "intentd::access";
 /// Longest name of who did a command, in bytes: it is written into every fact.
 const ACTOR_BYTES_MAX: usize = 64;
 /// Names that the daemon itself writes, so nobody else may.
-const ACTORS_RESERVED: &[&str] = &["sweep", "policy"];
+const ACTORS_RESERVED: &[&str] = &["sweep", "policy", "start", "signal"];
 
 /// What is asked of a route.
 pub(super) struct Call {

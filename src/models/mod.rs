@@ -163,6 +163,7 @@ impl Inner {
             model_sha256: serving.as_ref().map(|loaded| loaded.manifest.model_sha256.clone()),
             catalog_differs: serving.as_ref().is_some_and(|loaded| loaded.catalog_differs),
             since: record.since().cloned(),
+            challenger_fails: challenger.as_ref().and_then(|_| self.challengers.failing(model)),
             challenger: challenger.clone(),
             pinned: self.parts.options.pin.get(&spec.name).cloned(),
             lacking: self.lacks(model),

@@ -160,6 +160,8 @@ pub(in crate::http) struct Model {
     since: Option<Since>,
     /// The version in shadow.
     challenger: Option<String>,
+    /// Why that one does not score, as of its newest call; it costs its own record only.
+    challenger_fails: Option<String>,
     /// The version that the configuration pins.
     pinned: Option<String>,
     /// Every version in the models folder, newest first.
@@ -187,6 +189,7 @@ impl From<models::ModelView> for Model {
             catalog_differs: view.catalog_differs,
             since: view.since.map(Since::from),
             challenger: view.challenger,
+            challenger_fails: view.challenger_fails,
             pinned: view.pinned,
             versions: view.versions.into_iter().map(version).collect(),
         }

@@ -158,7 +158,7 @@ async fn bad_moves_name_what_is_wrong() {
     ] {
         assert_eq!(patch(&api, 1, body).await.faults(), [place], "{body}");
     }
-    for name in ["", "sweep", "policy", &"x".repeat(65)] {
+    for name in ["", "sweep", "policy", "start", "signal", &"x".repeat(65)] {
         let headers = [("x-intentd-actor", name)];
         let reply = api.send("PATCH", &path(1, "/status"), &headers, br#"{"status": "DISMISSED"}"#).await;
         assert_eq!(reply.faults(), ["x-intentd-actor"], "{name:?}");

@@ -30,6 +30,7 @@ fn view() -> ModelView {
         catalog_differs: true,
         since: Some(asked()),
         challenger: Some("3".to_owned()),
+        challenger_fails: Some("no score in time".to_owned()),
         pinned: None,
         lacking: None,
         versions: vec![
@@ -124,6 +125,7 @@ async fn models_are_listed_with_every_version_and_its_part() {
     assert_eq!((&model["modelType"], &model["version"]), (&json!("SELL"), &json!("2")));
     assert_eq!((&model["degraded"], &model["reason"]), (&json!(false), &json!(null)));
     assert_eq!(model["since"], json!({"by": "ann", "why": "better", "at": "2026-01-02T00:00:00.000Z"}));
+    assert_eq!((&model["challenger"], &model["challengerFails"]), (&json!("3"), &json!("no score in time")));
     let parts: Vec<_> = model["versions"]
         .as_array()
         .unwrap()
