@@ -30,6 +30,7 @@ pub mod refusal;
 pub mod registry;
 pub mod runtime;
 mod trial;
+mod watchdog;
 
 /// Something that scores. Synchronous and possibly slow: called only on threads of its own.
 pub trait Scorer: Send {

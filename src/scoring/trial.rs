@@ -3,14 +3,12 @@
 //! Law: a graph that answers otherwise than its trainer says, leaves the range of a probability, does not add up, lets rows
 //! influence each other, hangs, or is too slow, does not serve. Called by [`super::folder`].
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Options;
 use super::manifest::{Golden, Manifest};
 use super::onnx::{Answer, Graph, GraphFault};
 use super::refusal::{Refusal, Rows};
+use super::{Options, watchdog};
 
 /// What bias and contributions may be off from the raw logit (DESIGN 5).
 const LOGIT_TOLERANCE: f64 = 1e-4;
@@ -29,25 +27,13 @@ pub(super) fn run(
     golden: &[Golden],
     options: &Options,
 ) -> Vec<Refusal> {
-    let (done, is_done) = channel::<()>();
-    let stopper = graph.stopper();
-    let limit = options.trial_max;
-    thread::scope(|scope| {
-        // A graph may loop for ever; then this ends the run, which ends with an error.
-        let watch = scope.spawn(move || {
-            let hangs = is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-            if hangs && let Err(error) = stopper.stop() {
-                tracing::error!(%error, "a graph on trial hangs and cannot be stopped");
-            }
-            hangs
-        });
-        let judged = judge(graph, manifest, golden, options);
-        drop(done);
-        if watch.join().unwrap_or(false) {
-            return vec![Refusal::Hangs { limit }];
-        }
-        judged.unwrap_or_else(|fault| vec![Refusal::Graph { reason: fault.to_string() }])
-    })
+    // A graph may loop for ever; then its run is ended from outside, with an error.
+    let watch = watchdog::watch(graph.stopper(), options.trial_max);
+    let judged = judge(graph, manifest, golden, options);
+    if watch.hangs() {
+        return vec![Refusal::Hangs { limit: options.trial_max }];
+    }
+    judged.unwrap_or_else(|fault| vec![Refusal::Graph { reason: fault.to_string() }])
 }
 
 fn judge(
