@@ -116,7 +116,7 @@ impl Log {
     pub(super) fn commit(&mut self, builder: Builder, last: u64) -> Result<Chunk, Error> {
         let base = builder.base();
         let offset = self.segment.extent(|extent| extent.end);
-        let (bytes, chain) = builder.finish(self.chain);
+        let (mut bytes, chain) = builder.finish(self.chain);
         self.unknown_tail = true;
         self.disk
             .write_all_at(&self.file, &bytes, u64::from(offset))
@@ -125,6 +125,10 @@ impl Log {
         self.unknown_tail = false;
         self.segment.grow(bytes.len());
         (self.chain, self.last, self.last_block) = (chain, last, Some(offset));
+        // The newest blocks stay in memory, bounded by what they hold: one of few events must not keep room for many.
+        if bytes.capacity() > 2 * bytes.len() {
+            bytes.shrink_to_fit();
+        }
         Ok(Chunk::trusted(bytes.into(), base, u64::from(offset), chain, Arc::clone(&self.segment.path)))
     }
 
