@@ -8,7 +8,9 @@
 //! | [`store`] | 2 (port), 3 (adapters) | the log: append, read, subscribe |
 //! | [`scoring`] | 2 (port), 3 (adapter) | models: features in, probability and contributions out |
 //! | [`projection`] | 2 (port), 3 (adapter) | the read side: alerts and signals as queries want them |
+//! | [`replay`] | 2 | the log told again to entities that write nothing |
 //! | [`dataset`] | 2 (port), 3 (adapter) | point-in-time training examples |
+//! | [`backtest`] | 2 | what other models would have decided, against what was decided and happened |
 //! | [`commands`] | 2 | what the outside may ask of the running daemon (a port) |
 //! | [`actors`] | 3 | the shell: feeds the pure entities and performs their effects |
 //! | [`models`] | 3 | the model registry: which version serves, as facts and as live sessions |
@@ -23,6 +25,7 @@
 pub mod actors;
 pub mod allocator;
 pub mod app;
+pub mod backtest;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -35,6 +38,7 @@ pub mod import;
 pub mod metrics;
 pub mod models;
 pub mod projection;
+pub mod replay;
 pub mod scoring;
 pub mod simulate;
 pub mod store;

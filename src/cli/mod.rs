@@ -3,6 +3,7 @@
 //! Law: what a person reads goes to standard error or is the command's product on standard output; a failure is one line
 //! that names the place and the way out, and an exit code that a script can tell apart.
 
+mod backtest;
 mod check;
 mod dataset;
 mod demo;
@@ -68,6 +69,8 @@ enum Command {
     Import(import::Import),
     /// Write training examples from the log, point in time.
     Dataset(dataset::Dataset),
+    /// Replay the log with other models, against what was decided and what happened.
+    Backtest(backtest::Backtest),
     /// Show one user, now or as it stood.
     User(user::User),
     /// Which version of each model serves: list, verify, activate, roll back, challenge.
@@ -155,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(&cli.global),
         Command::Import(command) => command.run(&cli.global),
         Command::Dataset(command) => command.run(&cli.global),
+        Command::Backtest(command) => command.run(&cli.global),
         Command::User(command) => command.run(&cli.global),
         Command::Models(command) => command.run(&cli.global),
         Command::Parked(command) => command.run(&cli.global),

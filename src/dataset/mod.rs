@@ -5,16 +5,20 @@
 //! and options give the same bytes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::domain::event::Revision;
 use crate::domain::id::{EventId, UserId};
 use crate::domain::time::Timestamp;
 
 pub mod build;
+mod gather;
+mod manifest;
 pub mod parquet;
+mod shape;
+
+pub use manifest::{Count, Manifest, Sampling, Span};
 
 /// Which of the moments at which a user is scored become rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +27,21 @@ pub enum Moments {
     Scores,
     /// Only requested ones (`ScoreRequested`).
     Requests,
-    /// At most one per user and model in so much event time.
+    /// The first of each day (UTC, event time) per user.
+    Daily,
+    /// At most one per user in so much event time.
     Every(Duration),
+}
+
+/// Which of the negative rows are kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Negatives {
+    /// All.
+    All,
+    /// This share of them, over 0 and at most 1.
+    Rate(f64),
+    /// About so many for each positive row.
+    Ratio(f64),
 }
 
 /// What to make.
@@ -44,8 +61,37 @@ pub struct Options {
     pub test_from: Option<Timestamp>,
     /// Events of this time and later are not read: what a training at that time could have known.
     pub known_until: Option<Timestamp>,
+    /// No user in two splits: a hash of the user's id gives 60 % of users to training, 20 % to validation, 20 % to the test,
+    /// and rows of a user in another slice of time are left out. So splits are apart in time and in people.
+    pub users_apart: bool,
+    /// Rows whose horizon has not passed are kept, marked, with the label known so far.
+    pub with_immature: bool,
+    /// Which negative rows are kept; what stands for those left out is the weight of those kept.
+    pub negatives: Negatives,
     /// Where the log came from, in words, for the model's card.
     pub source: Option<String>,
+    /// Threads that share the users; the rows do not depend on it.
+    pub threads: usize,
+}
+
+impl Options {
+    /// Every mature row of a model.
+    pub fn of(model: &str) -> Self {
+        Self {
+            model: model.to_owned(),
+            moments: Moments::Scores,
+            from: None,
+            to: None,
+            valid_from: None,
+            test_from: None,
+            known_until: None,
+            users_apart: false,
+            with_immature: false,
+            negatives: Negatives::All,
+            source: None,
+            threads: 2,
+        }
+    }
 }
 
 /// One row.
@@ -59,14 +105,20 @@ pub struct Example {
     pub revision: Revision,
     /// That event's id.
     pub event_id: EventId,
-    /// Whether the user converted within the horizon.
+    /// Whether the user converted within the horizon, or the alert that this score opened was said to be right.
     pub is_positive: bool,
+    /// Whether the horizon had not passed when the log ended: the label may still change.
+    pub is_immature: bool,
+    /// For how many rows it stands.
+    pub weight: f32,
+    /// The model version that scored this moment when it happened, where the log recorded that.
+    pub model_version: Option<Arc<str>>,
     /// The features in the model's order, as served.
     pub features: Box<[f32]>,
 }
 
 /// Which part of training reads a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// Parameters are fitted on it.
@@ -78,6 +130,9 @@ pub enum Split {
 }
 
 impl Split {
+    /// All, in the order of time.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Valid, Self::Test];
+
     /// As written in the table.
     pub fn name(self) -> &'static str {
         match self {
@@ -95,51 +150,6 @@ pub struct Dataset {
     pub manifest: Manifest,
     /// The rows, each with its split.
     pub rows: Vec<(Split, Example)>,
-}
-
-/// What a training set is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Manifest {
-    /// The model.
-    pub model: String,
-    /// The catalogue that made the features.
-    pub catalog_version: String,
-    /// The model's features, in order.
-    pub features: Vec<String>,
-    /// The label's horizon in days.
-    pub horizon_days: f64,
-    /// Where the log came from, in words.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub source: Option<String>,
-    /// The store the log stands in.
-    pub store: String,
-    /// The last position read.
-    pub log_until: u64,
-    /// The log's clock at the end: labels are known up to here.
-    pub known_until: Timestamp,
-    /// Where the validation slice begins.
-    pub valid_from: Timestamp,
-    /// Where the test slice begins.
-    pub test_from: Timestamp,
-    /// Rows and positives by split.
-    pub counts: Vec<Count>,
-    /// Rows left out because their horizon had not passed.
-    pub immature: u64,
-    /// SHA-256 over every row.
-    pub rows_hash: String,
-}
-
-/// How many rows a split has.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Count {
-    /// The split.
-    pub split: Split,
-    /// Its rows.
-    pub rows: u64,
-    /// The positives among them.
-    pub positives: u64,
 }
 
 /// Why there is no training set.
@@ -161,9 +171,9 @@ pub enum Error {
         /// Of these, immature.
         immature: u64,
     },
-    /// The log cannot be read.
-    #[error("the log cannot be read")]
-    Store(#[from] crate::store::Error),
+    /// The log cannot be read or replayed.
+    #[error("the log cannot be replayed")]
+    Replay(#[from] crate::replay::Error),
     /// The table cannot be written.
     #[error("{path} cannot be written")]
     Write {

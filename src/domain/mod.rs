@@ -21,5 +21,6 @@ pub mod roster;
 pub mod score;
 pub mod signal;
 pub mod time;
+pub mod truth;
 pub mod watermark;
 pub mod window;

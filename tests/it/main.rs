@@ -12,6 +12,8 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod backtest;
+mod backtest_figures;
 mod catalog;
 mod challenger;
 mod codec;
@@ -25,6 +27,7 @@ mod daemon_kill;
 mod daemon_performance;
 mod daemon_rebuild;
 mod daemon_socket;
+mod dataset;
 mod fold;
 mod http;
 mod memory_store;
@@ -42,6 +45,7 @@ mod scoring;
 mod sim_entity;
 mod sim_roster;
 mod simulate;
+mod skew;
 mod stops;
 mod store_contract;
 mod store_crash;

@@ -273,6 +273,11 @@ impl Daemon {
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
     }
 
+    /// SIGKILL.
+    pub fn kill(self) {
+        self.running.kill();
+    }
+
     /// SIGTERM; it has to end by itself, in order and without failure.
     pub fn stop(mut self) {
         let pid = rustix::process::Pid::from_child(&self.running.child);

@@ -6,6 +6,7 @@
 
 mod log;
 mod orders;
+mod replay;
 mod story;
 mod world;
 
