@@ -136,12 +136,14 @@ fn the_models_and_the_catalogue_of_the_live_run_decide_as_it_did() {
         "UserScored",
         "AlertOutcomeRecorded",
         "Expired by sweep ",
-        "Pending by sweep ",
         "Dismissed by api ",
         "Converted by api ",
     ] {
         assert!(kinds.get(kind).is_some_and(|count| *count > 0), "no {kind}: {kinds:?}");
     }
+
+    // Who comes first depends on the wall clock.
+    assert!(kinds.keys().any(|kind| kind.starts_with("Pending by ")), "no snooze ended: {kinds:?}");
 
     let (json_path, html_path) = (place.path("equal.json"), place.path("equal.html"));
     let outputs = ["--json", json_path.to_str().unwrap(), "--html", html_path.to_str().unwrap()];

@@ -17,7 +17,7 @@ impl Scorer for Sure {
         let score = |row: &&[f32]| {
             let contributions = row.iter().map(|_| 0.0).collect();
             let version = "test".into();
-            Ok(Score { version, raw: self.0, probability: self.0, bias: 0.0, contributions })
+            Ok(Score { version, raw: self.0, probability: self.0, bias: 0.0, contributions, shadow: None })
         };
         rows.iter().map(score).collect()
     }

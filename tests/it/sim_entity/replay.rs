@@ -6,6 +6,7 @@ use intentd::backtest::{self, Options, Running, report::Report};
 use intentd::domain::catalog::ModelIx;
 use intentd::domain::event::{ExpectedRevision, NewEvent, Recorded};
 use intentd::domain::score::{Row, Score, Unscored};
+use intentd::domain::time::Timestamp;
 use intentd::scoring::Scorer;
 use intentd::store::Append;
 use intentd::store::memory::MemoryStore;
@@ -18,7 +19,9 @@ struct Told;
 
 impl Scorer for Told {
     fn score(&mut self, model: ModelIx, rows: &[&[f32]]) -> Vec<Result<Score, Unscored>> {
-        rows.iter().map(|row| Ok(answer(&Row { model, features: (*row).into() }))).collect()
+        rows.iter()
+            .map(|row| Ok(answer(&Row { model, as_of: Timestamp::MIN, features: (*row).into() })))
+            .collect()
     }
 }
 
