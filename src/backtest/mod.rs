@@ -19,8 +19,11 @@ mod equal;
 pub mod page;
 mod plot;
 pub mod report;
-pub mod text;
+mod serving;
+mod text;
 mod witness;
+
+pub use serving::serving;
 
 use report::{ModelRun, Report};
 use witness::Witness;

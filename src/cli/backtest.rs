@@ -15,7 +15,7 @@ use crate::domain::catalog::{Catalog, ModelIx};
 use crate::domain::score::{Score, Unscored};
 use crate::domain::time::Timestamp;
 use crate::scoring::onnx::OnnxScorer;
-use crate::scoring::registry::Registry;
+use crate::scoring::registry::{ModelStatus, Registry};
 use crate::scoring::{self, Scorer};
 
 /// Replay the log with other models or another catalogue, without writing to it, and report alerts, precision, recall, value
@@ -61,8 +61,16 @@ impl Backtest {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
         let config = global.config()?;
         let catalog = load_catalog(self.catalog.as_deref().unwrap_or(&config.catalog))?;
-        let cast = Cast::open(&config.models, &catalog, &self.models)?;
         let store = open_store(&config).map_err(|error| start_failed(&error))?;
+        let runtime = runtime()?;
+        let served = runtime.block_on(backtest::serving(&*store, &catalog));
+        let served = served.map_err(|error| Failure::of(code::DATA, "the log", &error))?;
+        // What the log says serves counts; a pin or the highest version only where it says nothing.
+        let mut models = config.models.clone();
+        models.pin.extend(served);
+        // Nobody waits for a score here.
+        (models.latency_one_max, models.latency_batch_max) = (models.trial_max, models.trial_max);
+        let cast = Cast::open(&models, &catalog, &self.models)?;
         let options = backtest::Options {
             from: self.from,
             to: self.to,
@@ -73,8 +81,11 @@ impl Backtest {
         };
         let began = Instant::now();
         let replay = backtest::run(&*store, catalog, &options, || Box::new(cast.scorer()));
-        let report =
-            runtime()?.block_on(replay).map_err(|error| Failure::of(code::DATA, "backtest", &error))?;
+        let report = runtime.block_on(replay).map_err(|error| Failure::of(code::DATA, "backtest", &error))?;
+        if report.events == 0 {
+            let place = config.data_dir.display();
+            return Err(Failure::new(code::NO_INPUT, format!("the log in {place} holds no events")));
+        }
         println!("{report}");
         speed(&report, began.elapsed().as_secs_f64());
         if let Some(path) = &self.json {
@@ -125,7 +136,17 @@ impl Cast {
             return Err(Failure::of(code::UNAVAILABLE, "no model can run", error));
         }
         let chosen = chosen.iter().map(|text| choose(options, catalog, text)).collect::<Result<_, _>>()?;
-        Ok(Self { serving, chosen })
+        let cast = Self { serving, chosen };
+        let models = (0..).map(ModelIx).zip(cast.serving.status());
+        for (_, status) in
+            models.filter(|(model, status)| status.serving.is_none() && !cast.registry(*model).1)
+        {
+            eprintln!("{} does not run: {}", status.name, reasons(status));
+        }
+        if cast.running().iter().all(|model| model.version.is_none()) {
+            return Err(Failure::new(code::UNAVAILABLE, "no model of the catalogue can run"));
+        }
+        Ok(cast)
     }
 
     fn registry(&self, model: ModelIx) -> (&Registry, bool) {
@@ -170,20 +191,21 @@ fn choose(options: &scoring::Options, catalog: &Catalog, text: &str) -> Result<(
     };
     let none = || Failure::new(code::USAGE, format!("{text}: the catalogue has no model {model}"));
     let place = catalog.model(&model).ok_or_else(none)?;
-    let only =
-        scoring::Options { folder, library: options.library.clone(), pin: [(model.clone(), version)].into() };
-    let registry = Registry::load(&only, catalog);
-    let status = registry.status().find(|status| status.name == model);
-    let refused = status.into_iter().filter(|status| status.serving.is_none());
-    let reasons: Vec<String> = refused
-        .flat_map(|status| status.refused)
-        .flat_map(|refused| refused.reasons.iter().map(ToString::to_string))
-        .collect();
-    if reasons.is_empty() {
-        Ok((place, registry))
-    } else {
-        Err(Failure::new(code::UNAVAILABLE, format!("{text} is refused:\n  {}", reasons.join("\n  "))))
+    let only = scoring::Options { folder, ..options.clone() };
+    let registry = Registry::load_version(&only, catalog, &model, &version);
+    let refused = registry.status().find(|status| status.name == model && status.serving.is_none());
+    if let Some(refused) = refused {
+        let message = format!("{text} is refused:\n  {}", reasons(refused));
+        return Err(Failure::new(code::UNAVAILABLE, message));
     }
+    Ok((place, registry))
+}
+
+/// Why no version of a model runs.
+fn reasons(status: ModelStatus<'_>) -> String {
+    let reasons = status.refused.iter().flat_map(|refused| &refused.reasons);
+    let reasons: Vec<String> = reasons.map(ToString::to_string).collect();
+    if reasons.is_empty() { "there is no version of it".to_owned() } else { reasons.join("\n  ") }
 }
 
 fn by_folder(path: &Path) -> Option<(PathBuf, String, String)> {

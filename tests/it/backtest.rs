@@ -182,8 +182,8 @@ fn the_models_and_the_catalogue_of_the_live_run_decide_as_it_did() {
 fn differs_with_another_catalogue(place: &mut Place) {
     let text = std::fs::read_to_string("config/catalog.toml").unwrap();
     let lower = place.path("lower.toml");
-    std::fs::write(&lower, text.replace("threshold = 0.5\nexit = 0.4", "threshold = 0.2\nexit = 0.1"))
-        .unwrap();
+    let text = text.replace("threshold = 0.5\nexit = 0.4", "threshold = 0.2\nexit = 0.1");
+    std::fs::write(&lower, text.replace("score = 0.5 }", "score = 0.2 }")).unwrap();
     let json_path = place.path("lower.json");
     let arguments = ["--catalog", lower.to_str().unwrap(), "--json", json_path.to_str().unwrap()];
     let done = place.run(&[&["backtest", "--expect-equal"], &arguments[..]].concat());
@@ -227,6 +227,9 @@ fn differs_with_another_version(place: &Place) {
     assert!(next["decisions"]["differing"]["AlertScored"]["changed"].as_u64() > Some(0), "{next}");
     let missing = place.run(&["backtest", "--model", "SELL=no-such-version"]);
     assert_eq!(missing.status.code(), Some(69));
+    let mut nothing = Place::new();
+    nothing.set("INTENTD_LOG__FILTER", "error");
+    assert_eq!(nothing.run(&["backtest", "--expect-equal"]).status.code(), Some(66), "nothing is not equal");
     let unknown = place.run(&["backtest", "--model", "NOBODY=1"]);
     assert_eq!(unknown.status.code(), Some(64));
 }
