@@ -30,6 +30,8 @@ pub(super) struct Seat<K> {
     past: Option<Box<Past>>,
     /// Nothing more is told.
     pub(super) closed: bool,
+    /// The life is over and the next one has to begin.
+    pub(super) is_over: bool,
     /// Why the entity cannot go on.
     pub(super) ended: Option<String>,
 }
@@ -50,6 +52,7 @@ impl<K: Default> Seat<K> {
             life: 0,
             past: None,
             closed: false,
+            is_over: false,
             ended: None,
         }
     }
@@ -111,7 +114,7 @@ impl<K: Default> Seat<K> {
     /// Begins again as the daemon does: from all facts and all events so far. Answers what to tell the new entity.
     pub(super) fn begin_again(&mut self, catalog: &Catalog, market: &Arc<Market>) -> Vec<Input> {
         self.entity = UserEntity::new(self.entity.user().clone());
-        self.ended = None;
+        self.is_over = false;
         self.life += 1;
         let Some(past) = &self.past else { return Vec::new() };
         let mut inputs = vec![Input::Facts(past.facts.clone())];

@@ -175,7 +175,7 @@ impl<L: Listener> Shard<L> {
             // A new life knows only what is decided: nothing may be on its way.
             self.score()?;
             self.tell(place, given.what.input(), None)?;
-            let Some(seat) = self.seats.get_mut(place).filter(|seat| seat.ended.is_some()) else { continue };
+            let Some(seat) = self.seats.get_mut(place).filter(|seat| seat.is_over) else { continue };
             for input in seat.begin_again(&self.rules.catalog, &self.market) {
                 self.tell(place, input, None)?;
             }
@@ -186,7 +186,6 @@ impl<L: Listener> Shard<L> {
     fn tell(&mut self, place: usize, input: Input, cause: Option<Cause>) -> Result<(), Error> {
         let Self { rules, listener, seats, waiting, effects, scorer, refused, .. } = self;
         let Some(seat) = seats.get_mut(place) else { return Ok(()) };
-        let unparks = matches!(&input, Input::Command { .. });
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             seat.entity.step(rules, input, effects);
@@ -219,17 +218,13 @@ impl<L: Listener> Shard<L> {
                         *refused += u64::from(token == SOMEBODY && answer.is_err());
                     }
                     Effect::Restart { reason, .. } => seat.ended = Some(reason),
+                    Effect::Rebuild { .. } => seat.is_over = true,
                     Effect::Settled { .. } => {}
                 }
             }
         }
-        match &seat.ended {
-            Some(reason) if !unparks => Err(Error::Stuck {
-                revision: seat.entity.next_revision().saturating_sub(1),
-                reason: reason.clone(),
-            }),
-            Some(_) | None => Ok(()),
-        }
+        let Some(reason) = seat.ended.take() else { return Ok(()) };
+        Err(Error::Stuck { revision: seat.entity.next_revision().saturating_sub(1), reason })
     }
 
     /// Answers every question that waits, each model's rows together.
