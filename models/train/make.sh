@@ -22,13 +22,18 @@ simulation=(simulate --users $users --days $days --seed $seed --until $until)
 bash models/train/venv.sh
 intentd "${simulation[@]}" --out "$work/log.jsonl.zst" --truth "$work/truth.jsonl.zst"
 intentd import "$work/log.jsonl.zst"
+trainings=()
 for model in "${models[@]}"; do
-    # To learn from, one moment a user and week: those of a user are alike. For drift, every moment, as the daemon will see them.
-    intentd dataset --model "$model" --moments 7d --out "$work/$model" --source "intentd ${simulation[*]}; a moment a user and week"
+    # To learn from, one moment a user and week: those of a user are alike. For drift, every moment, as the daemon will see
+    # them. A training runs beside the next model's sets.
+    intentd dataset --model "$model" --moments 7d --out "$work/$model" \
+        --source "intentd ${simulation[*]}; a moment a user and week"
     intentd dataset --model "$model" --moments scores --out "$work/live/$model"
     .venv/bin/python models/train/train.py "$work/$model" --live "$work/live/$model" --out "$out" --version "$version" \
-        --truth "$work/truth.jsonl.zst"
+        --truth "$work/truth.jsonl.zst" --threads 1 &
+    trainings+=($!)
 done
+for training in "${trainings[@]}"; do wait "$training"; done
 
 # The store's id is another one in each run and changes nothing.
 inputs=$({

@@ -257,7 +257,7 @@ fn scores(client: &Client, alert: &Value) {
     let models: Vec<&str> = scores.iter().map(|score| score["modelType"].as_str().unwrap()).collect();
     assert_eq!(models, ["SELL", "BUY", "REFINANCE", "INVESTMENT"], "the catalogue's order");
     for score in scores {
-        assert_eq!((&score["degraded"], &score["modelVersion"]), (&json!(false), &json!("2026.11.1")));
+        assert_eq!((&score["degraded"], &score["modelVersion"]), (&json!(false), &json!("2026.11.2")));
         assert!(score["confidence"].is_number() && score["calibratedScore"].is_number(), "{score}");
         assert_eq!(score["topFeatures"].as_array().unwrap().len(), 5);
     }
