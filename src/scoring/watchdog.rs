@@ -1,7 +1,7 @@
 //! One thread that stops trials which do not end.
 //!
-//! Law: one for the whole process, started with the first trial and kept: a thread for each trial cost a megabyte of memory
-//! that never came back (the allocator's), found by 1,000 reloads. Called by [`super::trial`].
+//! Law: one for the whole process, started with the first trial and kept, however many trials there are; it stops what is late
+//! and touches nothing else. Called by [`super::trial`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
