@@ -131,7 +131,12 @@ impl All {
                 }
             } else if self.live {
                 self.at = self.at.max(head.end);
-                grown(&mut self.head).await?;
+                if self.considered > self.told {
+                    // Who waits for the end of the log must hear of it, even when what stands there did not pass.
+                    self.checkpoint();
+                } else {
+                    grown(&mut self.head).await?;
+                }
             } else {
                 self.live = true;
                 self.at = self.at.max(head.end);
