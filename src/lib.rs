@@ -9,6 +9,7 @@
 //! | [`scoring`] | 2 (port), 3 (adapter) | models: features in, probability and contributions out |
 //! | [`projection`] | 2 (port), 3 (adapter) | the read side: alerts and signals as queries want them |
 //! | [`replay`] | 2 | the log told again to entities that write nothing |
+//! | [`published`] | 1 | the events that we write, described for other readers |
 //! | [`dataset`] | 2 (port), 3 (adapter) | point-in-time training examples |
 //! | [`backtest`] | 2 | what other models would have decided, against what was decided and happened |
 //! | [`commands`] | 2 | what the outside may ask of the running daemon (a port) |
@@ -38,6 +39,7 @@ pub mod import;
 pub mod metrics;
 pub mod models;
 pub mod projection;
+pub mod published;
 pub mod replay;
 pub mod scoring;
 pub mod simulate;

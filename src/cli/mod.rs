@@ -7,6 +7,7 @@ mod backtest;
 mod check;
 mod dataset;
 mod demo;
+mod events;
 pub mod feeding;
 mod import;
 mod models;
@@ -79,6 +80,8 @@ enum Command {
     Parked(parked::Parked),
     /// Delete what is derived, so that it is made again from the log.
     Rebuild(rebuild::Rebuild),
+    /// What is written into the log, for whoever reads it there.
+    Events(events::Events),
     /// Is everything in order? Names every fault at once.
     Check(check::Check),
     /// Write a seeded event log of simulated people.
@@ -163,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Models(command) => command.run(&cli.global),
         Command::Parked(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
+        Command::Events(command) => command.run(),
         Command::Check(command) => command.run(&cli.global),
         Command::Simulate(command) => command.run(),
     };

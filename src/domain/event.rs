@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -11,6 +12,7 @@ use super::catalog::EventIx;
 use super::id::{EventId, UserId};
 use super::time::Timestamp;
 
+pub use super::evidence::*;
 pub use super::fact::*;
 
 /// A place in one stream, from 0.
@@ -77,8 +79,8 @@ pub enum ExpectedRevision {
     Exact(Revision),
 }
 
-/// The metadata of each event that we write.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The metadata of each fact that we write.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     /// The id of the event that caused this one.
@@ -89,9 +91,11 @@ pub struct Metadata {
     pub correlation_id: Option<EventId>,
     /// How far of `user-<id>` the decision behind this event had been decided: everything up to it is done.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(extend("x-unit" = "revision, from 0"))]
     pub source_revision: Option<Revision>,
     /// The version of the event's shape.
     #[serde(default)]
+    #[schemars(extend("x-unit" = "schema version"))]
     pub schema: u16,
 }
 
@@ -128,15 +132,15 @@ pub const SCORE_REQUESTED: &str = "ScoreRequested";
 /// See [`SCORE_REQUESTED`].
 pub const CONVERSION_RECORDED: &str = "ConversionRecorded";
 
-/// Data of [`SCORE_REQUESTED`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Somebody wants scores of a user, or the sweep asks again for one that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoreRequested {
-    /// The client's id.
+    /// The id that its sender gave it.
     pub id: String,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// As of when.
+    /// Event time as of which the user is scored.
     pub occurred_at: Timestamp,
     /// Which models; empty means all.
     #[serde(default)]
@@ -146,13 +150,13 @@ pub struct ScoreRequested {
     pub reason: String,
 }
 
-/// Data of [`CONVERSION_RECORDED`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What really happened to a user, without an alert or beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConversionRecorded {
-    /// The client's id.
+    /// The id that its sender gave it.
     pub id: String,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
     /// Which model should have seen it.
     pub model_type: String,
@@ -160,7 +164,8 @@ pub struct ConversionRecorded {
     pub converted: bool,
     /// What it was worth, in the currency of the business.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(extend("x-unit" = "currency of the business"))]
     pub conversion_value: Option<f64>,
-    /// When it happened.
+    /// Event time of the conversion.
     pub occurred_at: Timestamp,
 }

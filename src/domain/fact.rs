@@ -1,11 +1,14 @@
 //! The facts that we decide and write to `intent-<id>`.
 //!
-//! Law: an event only ever gains fields; a number is written so that it reads back bit for bit.
+//! Law: an event only ever gains fields; a number is written so that it reads back bit for bit. What is said here of a fact and
+//! its fields is what `docs/events.md` says of them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::alert::{Outcome, Status};
-use super::event::{Metadata, Revision};
+use super::event::Metadata;
+use super::evidence::{Cause, NamedValue, Scoring, SignalRef};
 use super::id::{AlertId, EventId, UserId};
 use super::policy::Priority;
 use super::time::Timestamp;
@@ -37,17 +40,18 @@ pub enum IntentEvent {
     EventUnparked(EventUnparked),
 }
 
-/// A rule fired on an event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A rule of the catalogue fired on an event of the user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SignalDetected {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
     /// The signal's name in the catalogue.
     pub signal: String,
     /// Its category.
     pub category: String,
     /// Its strength, 0 to 1.
+    #[schemars(extend("x-unit" = "0 to 1"))]
     pub strength: f32,
     /// Event time of the detection.
     pub detected_at: Timestamp,
@@ -63,93 +67,20 @@ pub struct SignalDetected {
     pub catalog_version: String,
 }
 
-/// The behaviour event behind a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Cause {
-    /// Its id in the store.
-    pub event_id: EventId,
-    /// Its revision in `user-<id>`.
-    pub revision: Revision,
-}
-
-/// A named number; NaN is written as null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NamedValue {
-    /// The feature's name.
-    pub name: String,
-    /// Its value, exactly as the model saw it.
-    #[serde(with = "nan_as_null")]
-    pub value: f32,
-}
-
-/// A feature of a score and its part in it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reason {
-    /// The feature's name.
-    pub name: String,
-    /// Its value, exactly as the model saw it.
-    #[serde(with = "nan_as_null")]
-    pub value: f32,
-    /// What it adds to the raw logit.
-    #[serde(with = "nan_as_null")]
-    pub contribution: f32,
-}
-
-/// A model's answer and where it came from, as stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Scoring {
-    /// The model's version.
-    pub model_version: String,
-    /// The catalogue the features were made with.
-    pub catalog_version: String,
-    /// How many market events had been seen.
-    pub market_revision: u64,
-    /// Event time of the features.
-    pub as_of: Timestamp,
-    /// Probability before calibration (`confidence` of the API).
-    #[serde(with = "nan_as_null")]
-    pub raw: f32,
-    /// Calibrated probability.
-    #[serde(with = "nan_as_null")]
-    pub probability: f32,
-    /// The constant part of the raw logit: logit(raw) = bias + sum of contributions.
-    #[serde(with = "nan_as_null")]
-    pub bias: f32,
-    /// Every feature of the model, in the model's order.
-    pub features: Vec<Reason>,
-}
-
-/// A live signal behind a score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SignalRef {
-    /// The id of its `SignalDetected`.
-    pub event_id: EventId,
-    /// Its name.
-    pub signal: String,
-    /// Its strength.
-    pub strength: f32,
-    /// Event time of the detection.
-    pub detected_at: Timestamp,
-    /// The behaviour event behind it.
-    pub cause: Cause,
-}
-
-/// An alert was opened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A score worth acting on opened an alert: about whom, how likely, how urgent, and why. Its id is the alert's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertScored {
     /// The alert's id (also this event's id).
     pub alert_id: AlertId,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// How urgent.
     pub priority: Priority,
     /// The threshold it passed.
+    #[schemars(extend("x-unit" = "probability"))]
     pub threshold: f32,
     /// Event time.
     pub scored_at: Timestamp,
@@ -163,15 +94,15 @@ pub struct AlertScored {
     pub cause: Cause,
 }
 
-/// An open alert reached a higher band.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// An open alert reached a higher band: the same alert, more urgent than before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertEscalated {
     /// The alert.
     pub alert_id: AlertId,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// The band it had.
     pub from_priority: Priority,
@@ -188,14 +119,14 @@ pub struct AlertEscalated {
 }
 
 /// An alert moved along its life.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertStatusChanged {
     /// The alert.
     pub alert_id: AlertId,
     /// Who the alert is about.
     pub user_id: UserId,
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// Where it was.
     pub from: Status,
@@ -217,18 +148,20 @@ pub struct AlertStatusChanged {
 
 /// The reason of an ended alert is gone: the model's score was below `exit` within the alert's cooldown. Written once per
 /// alert, so that what decides about the next alert stands in the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertRearmed {
     /// The alert that had ended.
     pub alert_id: AlertId,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// The calibrated probability.
+    #[schemars(extend("x-unit" = "probability"))]
     pub probability: f32,
     /// What it fell below.
+    #[schemars(extend("x-unit" = "probability"))]
     pub exit: f32,
     /// Event time.
     pub as_of: Timestamp,
@@ -236,15 +169,15 @@ pub struct AlertRearmed {
     pub cause: Cause,
 }
 
-/// What really happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What really happened to the person an alert is about. It may come again, corrected: the newest one counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertOutcomeRecorded {
     /// The alert.
     pub alert_id: AlertId,
     /// Who the alert is about.
     pub user_id: UserId,
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// Right, wrong, or unknown.
     pub outcome: Outcome,
@@ -253,6 +186,7 @@ pub struct AlertOutcomeRecorded {
     pub converted: Option<bool>,
     /// What it was worth.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(extend("x-unit" = "currency of the business"))]
     pub conversion_value: Option<f64>,
     /// When it happened.
     pub occurred_at: Timestamp,
@@ -266,12 +200,12 @@ pub struct AlertOutcomeRecorded {
 }
 
 /// The answer to a `ScoreRequested` by one model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserScored {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// The score and its reasons.
     pub scoring: Scoring,
@@ -285,13 +219,13 @@ pub struct UserScored {
     pub cause: Cause,
 }
 
-/// Models that could not answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Models that could not answer where they were asked. The sweep asks again, so that a `UserScored` follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScoringFailed {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// Which models.
+    /// The models.
     pub model_types: Vec<String>,
     /// Why, in words.
     pub reason: String,
@@ -303,24 +237,27 @@ pub struct ScoringFailed {
 
 /// What a version in shadow said of the features that the serving version (the champion) was asked about. Recorded beside the
 /// champion's decision and not acted on; missing where the challenger did not answer in time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChallengerScored {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// The version in shadow.
     pub model_version: String,
     /// Its probability before calibration.
+    #[schemars(extend("x-unit" = "probability"))]
     pub raw: f32,
     /// Its calibrated probability.
+    #[schemars(extend("x-unit" = "probability"))]
     pub probability: f32,
     /// Whether its probability is at or over the model's threshold, so that it could open an alert where none is open.
     pub would_alert: bool,
     /// The version that serves.
     pub champion_version: String,
     /// The champion's calibrated probability.
+    #[schemars(extend("x-unit" = "probability"))]
     pub champion_probability: f32,
     /// Whether the champion's probability is at or over the threshold.
     pub champion_would_alert: bool,
@@ -330,15 +267,16 @@ pub struct ChallengerScored {
     pub cause: Cause,
 }
 
-/// An event put aside.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An event that could not be folded was put aside: nothing is decided from it until it is unparked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventParked {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
     /// The event.
     pub cause: Cause,
     /// How often it was tried.
+    #[schemars(extend("x-unit" = "attempts"))]
     pub attempts: u32,
     /// Why it could not be folded.
     pub reason: String,
@@ -346,11 +284,11 @@ pub struct EventParked {
     pub at: Timestamp,
 }
 
-/// A parked event to be folded again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A parked event is to be folded again, from here on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventUnparked {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
     /// The event.
     pub cause: Cause,
@@ -369,17 +307,4 @@ pub struct Fact {
     pub event: IntentEvent,
     /// Causation, correlation, source revision.
     pub metadata: Metadata,
-}
-
-mod nan_as_null {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-    pub(super) fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
-        if value.is_nan() { serializer.serialize_none() } else { serializer.serialize_f32(*value) }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
-        Ok(Option::<f32>::deserialize(deserializer)?.unwrap_or(f32::NAN))
-    }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytestring::ByteString;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use sha1::{Digest as _, Sha1};
 use uuid::{Builder, Uuid};
@@ -19,8 +20,9 @@ const DECISION: Uuid = Uuid::from_u128(0x6f1d_2a3e_5b0c_4c8e_9a55_1d1f_0a11_0002
 pub const ID_BYTES_MAX: usize = 200;
 
 /// A user's id: 1 to 200 bytes, no control characters, not `*` (which names the market).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct UserId(ByteString);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct UserId(#[schemars(with = "String", length(min = 1, max = 200))] ByteString);
 
 /// Why a text is no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,8 +108,9 @@ impl<'de> Deserialize<'de> for UserId {
 }
 
 /// The id of an event in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct EventId(pub Uuid);
 
 impl EventId {
@@ -138,8 +141,9 @@ impl fmt::Display for EventId {
 }
 
 /// The id of an alert: the id of the `AlertScored` event that opened it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct AlertId(pub Uuid);
 
 impl fmt::Display for AlertId {

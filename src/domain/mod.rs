@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod codec;
 pub mod entity;
 pub mod event;
+pub mod evidence;
 pub mod fact;
 pub mod features;
 pub mod id;

@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::Revision;
@@ -27,7 +28,7 @@ pub enum ModelEvent {
 }
 
 /// Who asked for a change, when and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Asked {
     /// Who: `start`, `signal`, `api`, `cli`, or a name the caller gave.
     pub by: String,
@@ -38,7 +39,7 @@ pub struct Asked {
 }
 
 /// Names the files of a version, so that a version changed in place is found out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Made {
     /// The version.
@@ -49,11 +50,11 @@ pub struct Made {
     pub catalog_version: String,
 }
 
-/// A version serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A version passed its checks and serves from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelActivated {
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// What serves.
     #[serde(flatten)]
@@ -66,11 +67,11 @@ pub struct ModelActivated {
     pub asked: Asked,
 }
 
-/// A version may not serve.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A version did not pass its checks; what served goes on serving.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelRefused {
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// The version.
     pub version: String,
@@ -83,11 +84,11 @@ pub struct ModelRefused {
     pub asked: Asked,
 }
 
-/// An earlier version serves again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An earlier version serves again instead of a newer one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelRolledBack {
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// What serves again.
     #[serde(flatten)]
@@ -99,11 +100,11 @@ pub struct ModelRolledBack {
     pub asked: Asked,
 }
 
-/// A version runs in shadow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A version runs in shadow from now on: it is asked beside the one that serves, recorded, and not acted on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChallengerStarted {
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// What runs in shadow.
     #[serde(flatten)]
@@ -113,11 +114,11 @@ pub struct ChallengerStarted {
     pub asked: Asked,
 }
 
-/// A version runs in shadow no longer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A version runs in shadow no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChallengerStopped {
-    /// Which model.
+    /// The model.
     pub model_type: String,
     /// The version.
     pub version: String,

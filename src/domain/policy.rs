@@ -3,6 +3,7 @@
 //! Law: a verdict depends on the model's policy, the newest alert of the model, the probability, the strength of the live
 //! signals and event time; on nothing else. Called by the entity for each answer of a model, in the order of the triggers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
@@ -11,7 +12,7 @@ use super::id::AlertId;
 use super::time::Timestamp;
 
 /// How urgent an alert is; ordered from LOW to CRITICAL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Priority {
     /// Worth a look.

@@ -13,6 +13,7 @@ use intentd::domain::score::{Score, Unscored};
 use intentd::scoring::{Challengers, Scorer};
 
 use crate::scoring::five;
+use crate::support::schemas::STRICT;
 use crate::support::world::{World, user};
 
 /// What a scorer does when it is asked.
@@ -95,9 +96,10 @@ fn ask(world: &World, of: usize, id: usize) {
 /// What the log holds: answers of models that serve, and of versions in shadow.
 fn recorded(world: &World) -> (usize, Vec<ChallengerScored>) {
     let all = world.store.everything();
-    let facts = all.iter().filter(|event| event.stream.starts_with("intent-"));
+    let facts = || all.iter().filter(|event| event.stream.starts_with("intent-"));
+    STRICT.check(facts());
     let (mut scored, mut shadows) = (0, Vec::new());
-    for fact in facts {
+    for fact in facts() {
         match decode_fact(&fact.event_type, &fact.data).unwrap().unwrap() {
             IntentEvent::UserScored(_) => scored += 1,
             IntentEvent::ChallengerScored(shadow) => shadows.push(shadow),

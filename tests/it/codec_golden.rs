@@ -103,7 +103,7 @@ fn scored(priority: Option<Priority>, alert_id: Option<AlertId>) -> IntentEvent 
 }
 
 /// A fact of every shape: each variant, and each with and without what may be left out.
-fn samples() -> Vec<(&'static str, IntentEvent)> {
+pub fn samples() -> Vec<(&'static str, IntentEvent)> {
     let (user_id, model_type) = (user(), "SELL".to_owned());
     vec![
         ("signal_detected", signal(0.6, vec![("value_checks_7d", 3.0), ("equity_share", f32::NAN)])),
@@ -218,7 +218,7 @@ fn signal(strength: f32, features: Vec<(&str, f32)>) -> IntentEvent {
     })
 }
 
-fn encoded(event: IntentEvent) -> NewEvent {
+pub fn encoded(event: IntentEvent) -> NewEvent {
     let metadata = Metadata {
         causation_id: Some(id(11)),
         correlation_id: Some(id(9)),

@@ -26,7 +26,7 @@ fn made() -> Made {
 }
 
 /// A fact of every shape.
-fn samples() -> Vec<(&'static str, ModelEvent)> {
+pub fn samples() -> Vec<(&'static str, ModelEvent)> {
     let model_type = || "SELL".to_owned();
     let activated = |previous: Option<&str>| {
         let previous = previous.map(str::to_owned);

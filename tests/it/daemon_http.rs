@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use super::daemon::{Client, Place, imported, items, models_are_there, simulated, until};
+use super::support::schemas::STRICT;
 
 #[test]
 fn contract() {
@@ -46,6 +47,7 @@ fn contract() {
     stats(client);
     around(client);
     daemon.stop();
+    STRICT.check_whole(&place.events(""));
 }
 
 fn viewed(id: &str) -> Value {

@@ -9,6 +9,7 @@ use intentd::store::Recorded;
 use serde_json::Value;
 
 use super::daemon::{Place, models_are_there, simulated, until};
+use super::support::schemas::STRICT;
 
 const KILLS: u64 = 5;
 /// The real log; never copied into this repository (its licence), so a clone alone does not have it.
@@ -40,7 +41,9 @@ struct End {
 impl End {
     fn of(place: &Place, has_models: bool) -> Self {
         let sorted = |prefix| {
-            let mut found: Vec<Bare> = place.events(prefix).into_iter().map(bare).collect();
+            let events = place.events(prefix);
+            STRICT.check(&events);
+            let mut found: Vec<Bare> = events.into_iter().map(bare).collect();
             found.sort();
             found
         };

@@ -38,6 +38,7 @@ mod passivation;
 mod past;
 mod pipeline;
 mod projection;
+mod published;
 mod readiness;
 mod real_bpi;
 mod restarts;

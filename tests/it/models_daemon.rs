@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::daemon::{Daemon, Place, items, models_are_there, simulated, until};
+use super::support::schemas::STRICT;
 
 /// The shipped models in a folder that a test may change.
 fn copied(place: &mut Place) -> std::path::PathBuf {
@@ -99,6 +100,7 @@ fn reload_signal_and_commands_change_what_serves_and_the_log_keeps_it() {
     let listed = place.done(&["models", "list"]);
     assert!(listed.contains("refused     9998.2") && listed.contains("serving"), "{listed}");
     daemon.stop();
+    STRICT.check(&place.events(""));
 
     // The restart follows the log, not the names; and without a daemon the commands open the data directory.
     let said = place.done(&["models", "activate", "SELL", "9998.1"]);
@@ -128,6 +130,7 @@ fn reload_signal_and_commands_change_what_serves_and_the_log_keeps_it() {
     ];
     assert_eq!(told, wanted);
     daemon.stop();
+    STRICT.check(&place.events(""));
 }
 
 #[test]
@@ -183,6 +186,7 @@ fn a_challenger_runs_on_live_traffic_and_is_promoted_with_one_command() {
     let said = place.done(&["models", "promote", "SELL"]);
     assert!(said.contains("serves      9998.1") && !said.contains("in shadow"), "{said}");
     daemon.stop();
+    STRICT.check(&place.events(""));
     let facts = place.events("intent-");
     let shadows: Vec<Value> = facts
         .iter()

@@ -82,7 +82,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("src/http", &["crate::actors", "crate::app", "crate::cli", "ractor", "rusqlite", "ort::", "fjall"]),
 ];
 
-fn sources(root: &Path) -> Vec<PathBuf> {
+pub fn sources(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {

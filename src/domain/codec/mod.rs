@@ -11,6 +11,7 @@ mod facts;
 mod ingest;
 mod model;
 mod quick;
+pub mod schema;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,9 +19,11 @@ use super::catalog::Catalog;
 use super::event::{CONVERSION_RECORDED, Recorded, SCORE_REQUESTED, UserEvent};
 use super::id::EventId;
 
-pub use facts::{FACT_SCHEMA, decode_fact, decode_metadata, encode_fact, encode_metadata, event_type};
+pub use facts::{
+    FACT_SCHEMA, decode_fact, decode_metadata, encode_fact, encode_metadata, event_type, fact_schemas,
+};
 pub use ingest::{Fault, check_ingest};
-pub use model::{decode_model_event, encode_model_event};
+pub use model::{decode_model_event, encode_model_event, model_schemas};
 
 /// An event that the log holds and that cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -4,35 +4,61 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde_json::Value;
 
 use super::facts::{FACT_SCHEMA, encode_metadata, json};
+use super::schema;
 use crate::domain::event::{Metadata, NewEvent, Revision};
 use crate::domain::id::EventId;
 use crate::domain::model::ModelEvent;
 
-const MODEL_ACTIVATED: &str = "ModelActivated";
-const MODEL_REFUSED: &str = "ModelRefused";
-const MODEL_ROLLED_BACK: &str = "ModelRolledBack";
-const CHALLENGER_STARTED: &str = "ChallengerStarted";
-const CHALLENGER_STOPPED: &str = "ChallengerStopped";
+/// The one table of facts about models, as that of facts in `facts`.
+macro_rules! model_facts {
+    ($($variant:ident = $name:literal),* $(,)?) => {
+        fn parts(event: &ModelEvent) -> (&'static str, Bytes) {
+            match event { $(ModelEvent::$variant(fact) => ($name, json(fact))),* }
+        }
+
+        /// Reads a fact about a model; none for a type that is not ours.
+        ///
+        /// # Errors
+        /// The data is not JSON of that type's shape.
+        pub fn decode_model_event(
+            event_type: &str,
+            data: &[u8],
+        ) -> Result<Option<ModelEvent>, serde_json::Error> {
+            let event = match event_type {
+                $($name => ModelEvent::$variant(serde_json::from_slice(data)?),)*
+                _ => return Ok(None),
+            };
+            Ok(Some(event))
+        }
+
+        /// Every type of fact about models with its JSON Schema.
+        pub fn model_schemas() -> Vec<(&'static str, Value)> {
+            vec![$(($name, schema::of::<crate::domain::model::$variant>())),*]
+        }
+    };
+}
+
+model_facts! {
+    ModelActivated = "ModelActivated",
+    ModelRefused = "ModelRefused",
+    ModelRolledBack = "ModelRolledBack",
+    ChallengerStarted = "ChallengerStarted",
+    ChallengerStopped = "ChallengerStopped",
+}
 
 /// A fact about a model as it is appended at a revision of `model-<MODEL>`. Its id is made from model, kind, version and
 /// that revision: a retry is the same event.
 pub fn encode_model_event(event: &ModelEvent, revision: Revision) -> NewEvent {
-    let (event_type, model, version, data): (_, &str, &str, Bytes) = match event {
-        ModelEvent::ModelActivated(fact) => {
-            (MODEL_ACTIVATED, &fact.model_type, &fact.made.version, json(fact))
-        }
-        ModelEvent::ModelRefused(fact) => (MODEL_REFUSED, &fact.model_type, &fact.version, json(fact)),
-        ModelEvent::ModelRolledBack(fact) => {
-            (MODEL_ROLLED_BACK, &fact.model_type, &fact.made.version, json(fact))
-        }
-        ModelEvent::ChallengerStarted(fact) => {
-            (CHALLENGER_STARTED, &fact.model_type, &fact.made.version, json(fact))
-        }
-        ModelEvent::ChallengerStopped(fact) => {
-            (CHALLENGER_STOPPED, &fact.model_type, &fact.version, json(fact))
-        }
+    let (event_type, data) = parts(event);
+    let (model, version) = match event {
+        ModelEvent::ModelActivated(fact) => (&fact.model_type, &fact.made.version),
+        ModelEvent::ModelRefused(fact) => (&fact.model_type, &fact.version),
+        ModelEvent::ModelRolledBack(fact) => (&fact.model_type, &fact.made.version),
+        ModelEvent::ChallengerStarted(fact) => (&fact.model_type, &fact.made.version),
+        ModelEvent::ChallengerStopped(fact) => (&fact.model_type, &fact.version),
     };
     NewEvent {
         id: EventId::of_model(model, event_type, version, revision),
@@ -40,20 +66,4 @@ pub fn encode_model_event(event: &ModelEvent, revision: Revision) -> NewEvent {
         data,
         metadata: encode_metadata(&Metadata { schema: FACT_SCHEMA, ..Metadata::default() }),
     }
-}
-
-/// Reads a fact about a model; none for a type that is not ours.
-///
-/// # Errors
-/// The data is not JSON of that type's shape.
-pub fn decode_model_event(event_type: &str, data: &[u8]) -> Result<Option<ModelEvent>, serde_json::Error> {
-    let event = match event_type {
-        MODEL_ACTIVATED => ModelEvent::ModelActivated(serde_json::from_slice(data)?),
-        MODEL_REFUSED => ModelEvent::ModelRefused(serde_json::from_slice(data)?),
-        MODEL_ROLLED_BACK => ModelEvent::ModelRolledBack(serde_json::from_slice(data)?),
-        CHALLENGER_STARTED => ModelEvent::ChallengerStarted(serde_json::from_slice(data)?),
-        CHALLENGER_STOPPED => ModelEvent::ChallengerStopped(serde_json::from_slice(data)?),
-        _ => return Ok(None),
-    };
-    Ok(Some(event))
 }

@@ -2,4 +2,5 @@
 
 pub mod fake;
 pub mod rules;
+pub mod schemas;
 pub mod world;
