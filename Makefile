@@ -4,7 +4,7 @@ CARGO ?= cargo
 ORT := .ort/libonnxruntime.so
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test train-test check fmt clippy doc bench sim models ort real
+.PHONY: demo test train-test check fmt clippy doc bench sim models ort real wire-proto
 
 demo: ort                ## Build, then show alerts as they appear (embedded store, simulated people).
 	$(CARGO) build --release --locked --bin intentd
@@ -41,6 +41,9 @@ models: ort              ## Train the shipped models again from a simulated log.
 
 real: ort                ## The real logs, end to end: import, train, score, measure, hold to goals (skips what ../shared lacks).
 	bash tests/real/run.sh
+
+wire-proto:              ## Write the Rust of the KurrentDB protocol again, after src/wire/proto/*.proto was changed.
+	$(CARGO) run -q --locked --manifest-path tools/wire-proto/Cargo.toml --target-dir target/tools
 
 ort: $(ORT)
 $(ORT): models/fetch_onnxruntime.py

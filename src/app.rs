@@ -29,6 +29,7 @@ use crate::store::checkpoint::FileCheckpoints;
 use crate::store::embedded::Embedded;
 use crate::store::snapshot::{self, FileSnapshots};
 use crate::store::{self, EventStore, Filter, StoreId};
+use crate::wire;
 
 /// Where things lie in the data directory.
 #[derive(Clone, Debug)]
@@ -85,6 +86,9 @@ pub enum StartError {
     /// The API cannot listen.
     #[error("the API cannot listen")]
     Http(#[from] http::server::Error),
+    /// The KurrentDB protocol cannot be spoken.
+    #[error("the KurrentDB protocol cannot be spoken")]
+    Wire(#[from] wire::StartError),
     /// A thread of the start was lost.
     #[error("a part of the start failed")]
     Lost(#[from] tokio::task::JoinError),
@@ -115,7 +119,11 @@ pub struct App {
     /// The models.
     pub models: ModelRegistry,
     server: Option<Serving>,
+    wire: Option<wire::Running>,
 }
+
+/// Streams that the daemon writes: other systems read them. Behaviour comes through the API, which checks it.
+const OWNED: &[&str] = &[stream::INTENT, stream::USER, stream::MARKET];
 
 /// The API while it answers.
 struct Serving {
@@ -166,7 +174,7 @@ impl App {
             options: config.pipeline.clone(),
         };
         let daemon = actors::start(parts).await?;
-        Ok(Self { daemon, views, catalog, store, models, server: None })
+        Ok(Self { daemon, views, catalog, store, models, server: None, wire: None })
     }
 
     /// Begins to answer HTTP; answers where.
@@ -204,12 +212,25 @@ impl App {
         Ok(address)
     }
 
+    /// Begins to speak the KurrentDB protocol, if it is asked for; answers where.
+    ///
+    /// # Errors
+    /// The address is taken.
+    pub async fn speak(&mut self, config: &Config) -> Result<Option<SocketAddr>, StartError> {
+        let Some(address) = config.wire.listen.0 else { return Ok(None) };
+        let ports = wire::Ports { store: Arc::clone(&self.store), owned: OWNED };
+        let running = wire::Running::start(address, config.wire.clone(), ports).await?;
+        let address = running.address();
+        self.wire = Some(running);
+        Ok(Some(address))
+    }
+
     /// Where the API answers.
     pub fn address(&self) -> Option<SocketAddr> {
         self.server.as_ref().map(|server| server.address)
     }
 
-    /// Stops in order: API, feed, users, scorer, appender, projector, store.
+    /// Stops in order: API, KurrentDB protocol, feed, users, scorer, appender, projector, store.
     pub async fn stop(self) {
         if let Some(mut server) = self.server {
             if server.stop.send(()).is_err() {
@@ -220,6 +241,9 @@ impl App {
             {
                 tracing::warn!(connections = stopped.cut, "connections were cut at the stop");
             }
+        }
+        if let Some(wire) = self.wire {
+            wire.stop().await;
         }
         self.daemon.stop().await;
         tracing::info!("stopped");

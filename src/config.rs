@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::projection::sqlite;
 use crate::store::embedded;
-use crate::{actors, http, scoring, telemetry};
+use crate::{actors, http, scoring, telemetry, wire};
 
 /// Prefix of the environment variables that set keys: `[http] listen` is `INTENTD_HTTP__LISTEN`.
 pub const ENVIRONMENT: &str = "INTENTD_";
@@ -41,6 +41,8 @@ pub struct Config {
     pub projection: sqlite::Options,
     /// `[http]`.
     pub http: http::Options,
+    /// `[wire]`: the KurrentDB protocol, for other systems.
+    pub wire: wire::Options,
     /// `[log]`.
     pub log: telemetry::Options,
 }
@@ -72,6 +74,7 @@ impl Default for Config {
             models: scoring::Options::default(),
             projection: sqlite::Options::default(),
             http: http::Options::default(),
+            wire: wire::Options::default(),
             log: telemetry::Options::default(),
         }
     }
@@ -152,7 +155,8 @@ impl Config {
             (format!("pipeline.{key}"), message.to_owned())
         });
         let http = self.http.faults().into_iter().map(named);
-        let found = pipeline.chain(http).chain(self.log.faults().into_iter().map(named));
+        let wire = self.wire.faults().into_iter().map(named);
+        let found = pipeline.chain(http).chain(wire).chain(self.log.faults().into_iter().map(named));
         found.map(|(key, message)| Fault { place: "configuration".to_owned(), key, message }).collect()
     }
 }

@@ -16,11 +16,12 @@
 //! | [`actors`] | 3 | the shell: feeds the pure entities and performs their effects |
 //! | [`models`] | 3 | the model registry: which version serves, as facts and as live sessions |
 //! | [`http`] | 3 | the HTTP API over the ports |
+//! | [`wire`] | 3 | KurrentDB's gRPC protocol over any store |
 //! | [`metrics`] | 1 | every metric, its unit and help |
 //! | [`import`], [`simulate`] | 4 | event logs from files; a simulated population |
 //! | [`app`], [`cli`], [`config`], [`telemetry`], [`allocator`] | 4 | composition, commands, configuration |
 //!
-//! Imports point down only; adapters never name each other; `http` and `actors` meet in [`app`] alone.
+//! Imports point down only; adapters never name each other; `http`, `wire` and `actors` meet in [`app`] alone.
 //! `tests/it/tidy.rs` holds this law.
 
 pub mod actors;
@@ -45,3 +46,4 @@ pub mod scoring;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+pub mod wire;

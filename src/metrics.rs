@@ -130,6 +130,11 @@ metrics_table! {
     counter http_requests, "intentd_http_requests_total", Count, "HTTP requests answered.", route, method, status;
     histogram http_duration, "intentd_http_request_duration_seconds", Seconds, "Time to answer a request.", route;
     gauge http_connections, "intentd_http_connections", Count, "Open HTTP connections.";
+    gauge wire_connections, "intentd_wire_connections", Count, "Open connections of the KurrentDB protocol.";
+    gauge wire_subscriptions, "intentd_wire_subscriptions", Count, "Running subscriptions of the KurrentDB protocol.";
+    counter wire_calls, "intentd_wire_calls_total", Count, "Calls of the KurrentDB protocol.", call;
+    counter wire_events, "intentd_wire_events_total", Count, "Messages told and events appended over the KurrentDB protocol.", way;
+    counter wire_cut, "intentd_wire_cut_total", Count, "Readers of the KurrentDB protocol cut off because they were too slow.";
     gauge stream_clients, "intentd_stream_clients", Count, "Open event streams.";
 }
 

@@ -16,6 +16,7 @@ mod rebuild;
 mod remote;
 mod run;
 mod simulate;
+mod store;
 mod user;
 
 use std::path::PathBuf;
@@ -86,6 +87,8 @@ enum Command {
     Check(check::Check),
     /// Write a seeded event log of simulated people.
     Simulate(simulate::Simulate),
+    /// Work on a store without a daemon.
+    Store(store::Store),
 }
 
 /// Why a command did not do its work: the exit code and what to tell the person.
@@ -169,6 +172,7 @@ pub fn main() -> ExitCode {
         Command::Events(command) => command.run(),
         Command::Check(command) => command.run(&cli.global),
         Command::Simulate(command) => command.run(),
+        Command::Store(command) => command.run(&cli.global),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -39,6 +39,9 @@ impl Run {
             let mut app = App::start(&config, catalog).await.map_err(|error| start_failed(&error))?;
             let address =
                 app.serve(&config, metrics, inherited).await.map_err(|error| start_failed(&error))?;
+            if let Some(address) = app.speak(&config).await.map_err(|error| start_failed(&error))? {
+                tracing::info!(%address, "speaking the KurrentDB protocol");
+            }
             tracing::info!(%address, data_dir = %shown(&config), "serving");
             let ended = until_stopped(&app).await;
             notify(&[NotifyState::Stopping]);
@@ -56,8 +59,11 @@ fn shown(config: &Config) -> std::path::Display<'_> {
 pub(crate) fn start_failed(error: &crate::app::StartError) -> Failure {
     use crate::app::StartError;
     let transient = matches!(error, StartError::Store { source, .. } if source.is_transient());
-    let code =
-        if transient || matches!(error, StartError::Http(_)) { code::UNAVAILABLE } else { code::FAILED };
+    let code = if transient || matches!(error, StartError::Http(_) | StartError::Wire(_)) {
+        code::UNAVAILABLE
+    } else {
+        code::FAILED
+    };
     Failure::of(code, "cannot start", error)
 }
 

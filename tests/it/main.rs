@@ -57,3 +57,4 @@ mod supervision;
 mod support;
 mod sweeper;
 mod tidy;
+mod wire;

@@ -1,0 +1,151 @@
+//! `[wire]`: whether and where the protocol is spoken, and what bounds it.
+//!
+//! Law: off unless an address is given; each bound has a default and its reason here. Called by `config` and [`super`].
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// An address to listen on, or none: the empty text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |address| address.fmt(f))
+    }
+}
+
+impl From<Listen> for String {
+    fn from(listen: Listen) -> Self {
+        listen.to_string()
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = <SocketAddr as FromStr>::Err;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|address| Self(Some(address))) }
+    }
+}
+
+/// `[wire]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Where it listens; empty: the protocol is not spoken.
+    pub listen: Listen,
+    /// `host:port` under which clients that look for the leader reach us; empty: where it listens.
+    pub advertise: String,
+    /// Threads of its own: however many clients there are, they take no more of the machine than this from the daemon.
+    pub threads: usize,
+    /// Open connections; more wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Calls under way on one connection; a client with more waits.
+    pub streams_max: u32,
+    /// Running subscriptions, over all connections; more are refused.
+    pub subscriptions_max: usize,
+    /// Reads under way, over all connections; more are refused.
+    pub reads_max: usize,
+    /// Bytes of one message that a client may send.
+    pub message_bytes_max: usize,
+    /// Bytes of one append.
+    pub append_bytes_max: usize,
+    /// Appends under way on one batch stream; the client waits with more.
+    pub batches_max: usize,
+    /// A reader or subscriber that takes nothing for so long is cut off.
+    #[serde(with = "humantime_serde")]
+    pub slow_after: Duration,
+    /// How long a stop waits for calls under way.
+    #[serde(with = "humantime_serde")]
+    pub stop_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: Listen(None),
+            advertise: String::new(),
+            threads: 1,
+            // One client program holds one or two.
+            connections_max: 256,
+            streams_max: 512,
+            // An idle one costs about 2 KiB.
+            subscriptions_max: 16_384,
+            // Each holds one page of some 256 KiB, 16 MiB at worst.
+            reads_max: 64,
+            // The largest that the clients themselves take.
+            message_bytes_max: 17 << 20,
+            append_bytes_max: 16 << 20,
+            batches_max: 256,
+            slow_after: Duration::from_secs(20),
+            stop_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Bounds beyond this are typing errors.
+const COUNT_MAX: usize = 1_000_000;
+
+impl Options {
+    /// What is wrong with these options: key and message.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        for (key, count) in [
+            ("wire.threads", self.threads),
+            ("wire.connections_max", self.connections_max),
+            ("wire.streams_max", self.streams_max as usize),
+            ("wire.subscriptions_max", self.subscriptions_max),
+            ("wire.reads_max", self.reads_max),
+            ("wire.batches_max", self.batches_max),
+        ] {
+            if !(1..=COUNT_MAX).contains(&count) {
+                faults.push((key, format!("must be 1 to {COUNT_MAX}, is {count}")));
+            }
+        }
+        for (key, bytes) in [
+            ("wire.message_bytes_max", self.message_bytes_max),
+            ("wire.append_bytes_max", self.append_bytes_max),
+        ] {
+            if !(1024..=1 << 30).contains(&bytes) {
+                faults.push((key, format!("must be 1 KiB to 1 GiB, is {bytes}")));
+            }
+        }
+        if self.slow_after < Duration::from_millis(100) {
+            faults.push(("wire.slow_after", "must be at least \"100ms\"".to_owned()));
+        }
+        if let Some(address) = self.listen.0
+            && !address.ip().is_loopback()
+        {
+            let message = "must be a loopback address such as 127.0.0.1:2113: nobody is asked who they are";
+            faults.push(("wire.listen", message.to_owned()));
+        }
+        if !self.advertise.is_empty() && super::gossip::end_point(&self.advertise).is_none() {
+            faults.push(("wire.advertise", "must be host:port, or empty".to_owned()));
+        }
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_have_no_fault_and_nonsense_is_named() {
+        assert!(Options::default().faults().is_empty());
+        let listen = |text: &str| Listen::try_from(text.to_owned()).unwrap();
+        let keys = |options: Options| options.faults().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        assert!(keys(Options { listen: listen("[::1]:2113"), ..Options::default() }).is_empty());
+        let wrong = Options { listen: listen("0.0.0.0:2113"), reads_max: 0, ..Options::default() };
+        assert_eq!(keys(wrong), ["wire.reads_max", "wire.listen"]);
+        assert_eq!(keys(Options { advertise: "host".to_owned(), ..Options::default() }), ["wire.advertise"]);
+        assert!(Listen::try_from("nowhere".to_owned()).is_err());
+        assert_eq!(String::from(listen("")), "");
+    }
+}

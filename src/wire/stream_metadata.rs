@@ -1,0 +1,144 @@
+//! A stream's own metadata: how much of it is to be seen.
+//!
+//! Law: metadata are the newest event of `$$<stream>`; they hide events from reads of that stream and never from `$all`,
+//! and they delete nothing. Called by reads, appends and deletes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tonic::Status;
+use uuid::Uuid;
+
+use super::status::of_store;
+use crate::domain::event::{NewEvent, Recorded, Revision};
+use crate::domain::id::EventId;
+use crate::domain::time::Timestamp;
+use crate::store::{Direction, EventStore};
+
+/// Before the name of the stream that holds another one's metadata.
+pub(super) const PREFIX: &str = "$$";
+/// Type of the event that holds metadata.
+const TYPE: &str = "$metadata";
+const TRUNCATE_BEFORE: &str = "$tb";
+/// `$tb` of a stream that is deleted until somebody appends to it again.
+const DELETED: Revision = i64::MAX as Revision;
+
+/// What hides events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+struct Limits {
+    #[serde(rename = "$maxCount", default)]
+    count_max: Option<u64>,
+    /// In seconds.
+    #[serde(rename = "$maxAge", default)]
+    age_max: Option<u64>,
+    #[serde(rename = "$tb", default)]
+    truncate_before: Option<Revision>,
+}
+
+/// A stream's metadata.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Metadata {
+    limits: Limits,
+    all: Map<String, Value>,
+}
+
+/// The last event of a stream.
+pub(super) async fn last(store: &dyn EventStore, stream: &str) -> Result<Option<Recorded>, Status> {
+    let page = store.read_stream(stream, None, Direction::Backwards, 1).await;
+    Ok(page.map_err(|error| of_store(&error))?.events.pop())
+}
+
+/// A stream's metadata; nothing when there are none.
+pub(super) async fn metadata(store: &dyn EventStore, stream: &str) -> Result<Metadata, Status> {
+    if stream.starts_with(PREFIX) {
+        return Ok(Metadata::default());
+    }
+    let newest = last(store, &format!("{PREFIX}{stream}")).await?;
+    Ok(newest.map(|event| Metadata::read(&event.data)).unwrap_or_default())
+}
+
+impl Metadata {
+    /// Metadata that cannot be understood hide nothing.
+    fn read(json: &[u8]) -> Self {
+        let all: Map<String, Value> = serde_json::from_slice(json).unwrap_or_default();
+        let limits = Limits::deserialize(&Value::Object(all.clone())).unwrap_or_default();
+        Self { limits, all }
+    }
+
+    /// Whether the stream is deleted, for now.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.limits.truncate_before == Some(DELETED)
+    }
+
+    /// The event that deletes the stream, or brings it back with what follows `from`.
+    pub(super) fn truncated(mut self, from: Option<Revision>) -> NewEvent {
+        self.all.insert(TRUNCATE_BEFORE.to_owned(), from.unwrap_or(DELETED).into());
+        NewEvent {
+            id: EventId(Uuid::new_v4()),
+            event_type: TYPE.into(),
+            data: Bytes::from(Value::Object(self.all).to_string()),
+            metadata: Bytes::new(),
+        }
+    }
+
+    /// What of a stream is to be seen that ends with this event.
+    pub(super) fn window(&self, last: Option<Revision>, now: Timestamp) -> Window {
+        let Limits { count_max, age_max, truncate_before } = self.limits;
+        let end = last.map_or(0, |last| last + 1);
+        let counted = count_max.map_or(0, |count| end.saturating_sub(count));
+        let age = age_max.map(|seconds| Duration::from_secs(seconds).as_millis());
+        let oldest = age.map(|age| now.millis().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX)));
+        let first = truncate_before.unwrap_or(0).max(counted);
+        Window { first, oldest: oldest.map(Timestamp::from_millis) }
+    }
+}
+
+/// What of a stream is to be seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Window {
+    /// From this revision on.
+    pub(super) first: Revision,
+    /// Recorded since then.
+    oldest: Option<Timestamp>,
+}
+
+impl Window {
+    /// Whether it shows an event.
+    pub(super) fn shows(&self, event: &Recorded) -> bool {
+        event.revision >= self.first && self.oldest.is_none_or(|oldest| event.recorded_at >= oldest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &str) -> Metadata {
+        Metadata::read(json.as_bytes())
+    }
+
+    #[test]
+    fn each_limit_hides_what_it_says() {
+        let now = Timestamp::from_millis(100_000);
+        assert_eq!(of("{}").window(Some(9), now), Window::default());
+        assert_eq!(of("no json").window(Some(9), now), Window::default());
+        assert_eq!(of(r#"{"$maxCount":3}"#).window(Some(9), now).first, 7);
+        assert_eq!(of(r#"{"$maxCount":30}"#).window(Some(9), now).first, 0);
+        assert_eq!(of(r#"{"$maxCount":3,"$tb":8}"#).window(Some(9), now).first, 8);
+        let aged = of(r#"{"$maxAge":40}"#).window(Some(9), now);
+        assert_eq!(aged.oldest, Some(Timestamp::from_millis(60_000)));
+        assert_eq!(of(r#"{"$maxAge":18446744073709551615}"#).window(None, now).first, 0);
+    }
+
+    #[test]
+    fn a_delete_keeps_the_other_keys_and_can_be_undone() {
+        let deleted = of(r#"{"$maxCount":3,"mine":[1]}"#).truncated(None);
+        let read = Metadata::read(&deleted.data);
+        assert!(read.is_deleted() && read.all["mine"] == serde_json::json!([1]));
+        let back = Metadata::read(&read.truncated(Some(5)).data);
+        assert!(!back.is_deleted());
+        assert_eq!(back.window(Some(5), Timestamp::default()).first, 5);
+    }
+}

@@ -1,0 +1,174 @@
+//! Many appends on one stream of messages.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use intentd::store::Direction;
+use intentd::store::memory::{Fault, MemoryStore};
+use intentd::wire::Options as WireOptions;
+use intentd::wire::proto::event_store::client::WrongExpectedVersion;
+use intentd::wire::proto::event_store::client::streams::batch_append_req::{
+    Options, ProposedMessage, options::DeadlineOption, options::ExpectedStreamPosition as Expected,
+};
+use intentd::wire::proto::event_store::client::streams::batch_append_resp::{self, success};
+use intentd::wire::proto::event_store::client::streams::{BatchAppendReq, BatchAppendResp};
+use intentd::wire::proto::event_store::client::wrong_expected_version as wrong;
+use intentd::wire::proto::event_store::client::{StreamDeleted, uuid};
+use prost::Message as _;
+
+use super::{World, id, keys, stream, world, world_over};
+
+fn part(correlation: u128, to: Option<(&str, Expected)>, ids: &[u128], is_final: bool) -> BatchAppendReq {
+    let message = |number: &u128| ProposedMessage {
+        id: id(*number),
+        metadata: keys("Happened"),
+        custom_metadata: Bytes::new(),
+        data: Bytes::from_static(b"{}"),
+    };
+    let options = to.map(|(name, expected)| Options {
+        stream_identifier: stream(name),
+        expected_stream_position: Some(expected),
+        deadline_option: Some(DeadlineOption::Deadline(prost_types::Duration {
+            seconds: 1_700_000_000,
+            nanos: 0,
+        })),
+    });
+    BatchAppendReq {
+        correlation_id: id(correlation),
+        options,
+        proposed_messages: ids.iter().map(message).collect(),
+        is_final,
+    }
+}
+
+/// Sends all, ends, and gives the answers by correlation.
+async fn answers(world: &mut World, parts: Vec<BatchAppendReq>) -> HashMap<u128, BatchAppendResp> {
+    let mut told = world.client.batch_append(tokio_stream::iter(parts)).await.unwrap().into_inner();
+    let mut answers = HashMap::new();
+    while let Some(answer) = told.message().await.unwrap() {
+        let Some(uuid::Value::String(text)) = answer.correlation_id.clone().unwrap().value else { panic!() };
+        assert!(answer.stream_identifier.is_some(), "clients count on it");
+        let before = answers.insert(uuid::Uuid::parse_str(&text).unwrap().as_u128(), answer);
+        assert!(before.is_none(), "answered twice");
+    }
+    answers
+}
+
+fn revision(answer: &BatchAppendResp) -> Option<u64> {
+    match answer.result.as_ref()? {
+        batch_append_resp::Result::Success(done) => match done.current_revision_option.as_ref()? {
+            success::CurrentRevisionOption::CurrentRevision(revision) => Some(*revision),
+            success::CurrentRevisionOption::NoStream(()) => None,
+        },
+        batch_append_resp::Result::Error(_) => None,
+    }
+}
+
+fn error(answer: &BatchAppendResp) -> (i32, &str, &str, &[u8]) {
+    let Some(batch_append_resp::Result::Error(error)) = &answer.result else { panic!("{answer:?}") };
+    let details = error.details.as_ref().unwrap();
+    (error.code, &error.message, &details.type_url, &details.value)
+}
+
+#[tokio::test]
+async fn appends_begin_in_order_and_all_are_answered_after_the_end() {
+    let mut world = world().await;
+    let mut parts = vec![part(1_000, Some(("s", Expected::NoStream(()))), &[0], true)];
+    for number in 1..200_u128 {
+        let expected = Expected::StreamPosition(number as u64 - 1);
+        parts.push(part(1_000 + number, Some(("s", expected)), &[number], true));
+    }
+    let answers = answers(&mut world, parts).await;
+    assert_eq!(answers.len(), 200);
+    for (correlation, answer) in &answers {
+        assert_eq!(revision(answer), Some((correlation - 1_000) as u64), "{answer:?}");
+    }
+    assert_eq!(world.ids("s").await, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn parts_of_one_append_are_one_append() {
+    let mut world = world().await;
+    let parts = vec![
+        part(1, Some(("a", Expected::NoStream(()))), &[1, 2], false),
+        part(2, Some(("b", Expected::Any(()))), &[3], false),
+        part(1, None, &[4], false),
+        part(2, None, &[], true),
+        part(1, None, &[5], true),
+        // Never finished: never written.
+        part(3, Some(("c", Expected::Any(()))), &[6], false),
+    ];
+    let answers = answers(&mut world, parts).await;
+    assert_eq!(answers.len(), 2);
+    assert_eq!((revision(&answers[&1]), revision(&answers[&2])), (Some(3), Some(0)));
+    assert_eq!(world.ids("a").await, [1, 2, 4, 5]);
+    assert!(!world.store.read_stream("c", None, Direction::Forwards, 1).await.unwrap().exists);
+}
+
+#[tokio::test]
+async fn one_failure_leaves_the_others_and_the_session_alone() {
+    let mut world = world().await;
+    world.put("s", [1]).await;
+    let parts = vec![
+        part(1, Some(("s", Expected::NoStream(()))), &[2], true),
+        part(2, Some(("intent-1", Expected::Any(()))), &[3], true),
+        part(3, Some(("s", Expected::StreamPosition(0))), &[4], true),
+    ];
+    let answers = answers(&mut world, parts).await;
+    let (code, text, url, bytes) = error(&answers[&1]);
+    assert_eq!((code, text), (6, "WrongExpectedVersion"));
+    assert_eq!(url, "type.googleapis.com/event_store.client.WrongExpectedVersion");
+    let detail = WrongExpectedVersion::decode(bytes).unwrap();
+    assert_eq!(
+        detail.current_stream_revision_option,
+        Some(wrong::CurrentStreamRevisionOption::CurrentStreamRevision(0))
+    );
+    assert_eq!(
+        detail.expected_stream_position_option,
+        Some(wrong::ExpectedStreamPositionOption::ExpectedNoStream(()))
+    );
+    assert_eq!(error(&answers[&2]).1, "AccessDenied");
+    assert_eq!(revision(&answers[&3]), Some(1));
+}
+
+#[tokio::test]
+async fn closed_streams_and_passed_deadlines_are_named() {
+    let store = MemoryStore::default();
+    let mut world = world_over(Arc::new(store.clone()), WireOptions::default()).await;
+    world.put("s", [1]).await;
+    world.tombstone("s").await.unwrap();
+    store.order_faults([Fault::Delay(Duration::from_secs(3_600))]);
+    let mut late = part(2, Some(("t", Expected::Any(()))), &[3], true);
+    late.options.as_mut().unwrap().deadline_option =
+        Some(DeadlineOption::Deadline21100(prost_types::Timestamp { seconds: 1, nanos: 0 }));
+    let parts = vec![late, part(1, Some(("s", Expected::Any(()))), &[2], true)];
+    let answers = answers(&mut world, parts).await;
+    let (code, text, _, bytes) = error(&answers[&1]);
+    assert_eq!((code, text), (5, "StreamDeleted"));
+    assert_eq!(StreamDeleted::decode(bytes).unwrap().stream_identifier, stream("s"));
+    assert_eq!((error(&answers[&2]).0, error(&answers[&2]).1), (4, "Timeout"));
+}
+
+#[tokio::test]
+async fn what_is_too_big_or_malformed_is_answered_by_its_name() {
+    let options = WireOptions { append_bytes_max: 1_000, ..WireOptions::default() };
+    let mut world = world_over(Arc::new(MemoryStore::default()), options).await;
+    let mut nameless = part(2, Some(("s", Expected::Any(()))), &[1], true);
+    nameless.proposed_messages[0].metadata.clear();
+    let parts = vec![
+        part(1, Some(("s", Expected::Any(()))), &(0..20).collect::<Vec<_>>(), false),
+        part(1, None, &[30], true),
+        nameless,
+        part(3, Some(("s", Expected::Any(()))), &[40], true),
+    ];
+    let answers = answers(&mut world, parts).await;
+    assert_eq!(error(&answers[&1]).1, "MaximumAppendSizeExceeded");
+    assert_eq!(error(&answers[&2]).1, "BadRequest");
+    assert_eq!(revision(&answers[&3]), Some(0));
+    // Without options nobody knows where to.
+    let told = world.client.batch_append(tokio_stream::iter([part(1, None, &[1], true)])).await;
+    let refused = told.unwrap().into_inner().message().await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+}
