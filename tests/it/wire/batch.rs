@@ -50,7 +50,7 @@ async fn answers(world: &mut World, parts: Vec<BatchAppendReq>) -> HashMap<u128,
     while let Some(answer) = told.message().await.unwrap() {
         let Some(uuid::Value::String(text)) = answer.correlation_id.clone().unwrap().value else { panic!() };
         assert!(answer.stream_identifier.is_some(), "clients count on it");
-        let before = answers.insert(uuid::Uuid::parse_str(&text).unwrap().as_u128(), answer);
+        let before = answers.insert(::uuid::Uuid::parse_str(&text).unwrap().as_u128(), answer);
         assert!(before.is_none(), "answered twice");
     }
     answers

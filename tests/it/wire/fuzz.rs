@@ -105,7 +105,7 @@ async fn one(client: &Client<HttpConnector, Full<Bytes>>, uri: String, body: Byt
     // Reads a little and goes, as clients do that are killed.
     for _ in 0..frames {
         let next = answer.body_mut().frame();
-        match tokio::time::timeout(std::time::Duration::from_millis(20), next).await {
+        match tokio::time::timeout(std::time::Duration::from_millis(5), next).await {
             Ok(Some(Ok(_))) => {}
             Ok(_) | Err(_) => return,
         }

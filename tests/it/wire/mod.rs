@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ::uuid::Uuid;
 use bytes::Bytes;
 use intentd::store::EventStore;
 use intentd::store::memory::MemoryStore;
@@ -24,7 +25,6 @@ use intentd::wire::proto::event_store::client::{Empty, StreamIdentifier, Uuid as
 use intentd::wire::{Options, Ports, Running};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
-use uuid::Uuid;
 
 mod append;
 mod batch;

@@ -111,8 +111,8 @@ async fn all_is_read_both_ways_and_filtered() {
     for (by_stream, prefixes, regex, wanted) in [
         (true, &["b-"][..], "", vec![149, 148]),
         (true, &[][..], "^a", vec![49, 48]),
-        (false, &["Happ"], "", vec![149, 49]),
-        (false, &[], r"^(?!Happened)", vec![]),
+        (false, &["Happ"][..], "", vec![149, 49]),
+        (false, &[][..], r"^(?!Happened)", vec![]),
     ] {
         let options = from_all(End(Empty {}), Backwards, 2);
         let told = world.read(filtered(by_stream, prefixes, regex, 32, options)).await.unwrap();
