@@ -26,7 +26,7 @@ async function appendsAndReads() {
   const events = Array.from({ length: 100 }, (_, n) => event("Opened", n));
   const done = await client.appendToStream(stream, events, { streamState: NO_STREAM });
   assert.equal(done.nextExpectedRevision, 99n);
-  const raw = binaryEvent({ type: "Raw", data: Buffer.from([255, 0]), metadata: Buffer.from([1, 2]) });
+  const raw = binaryEvent({ type: "Raw", data: Buffer.from([255, 0]), metadata: new Uint8Array([1, 2]) });
   await client.appendToStream(stream, raw, { streamState: 99n });
   const read = await all(client.readStream(stream));
   assert.deepEqual(read.map((event) => event.id), [...events, raw].map((event) => event.id));

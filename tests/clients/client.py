@@ -129,7 +129,7 @@ def deletes():
 
 def discovers():
     members = client.read_gossip()
-    assert len(members) == 1 and members[0].state == "NODE_LEADER", members
+    assert len(members) == 1 and members[0].state == "NODE_STATE_LEADER", members
     host = uri.split("//")[1].split("?")[0].split("@")[-1]
     query = uri.split("?")[1]
     with KurrentDBClient(f"kurrentdb+discover://{host}?{query}") as found:
