@@ -92,7 +92,9 @@ impl Wanted {
     /// The part of the filter that the store itself can apply.
     pub(super) fn by_store(&self) -> Filter {
         match &self.test {
-            Test::Prefixes(prefixes) if self.by_stream => Filter { stream_prefixes: prefixes.clone() },
+            Test::Prefixes(prefixes) if self.by_stream => {
+                Filter { stream_prefixes: prefixes.clone(), ..Filter::default() }
+            }
             Test::Prefixes(_) | Test::All | Test::Pattern(_) => Filter::default(),
         }
     }
