@@ -73,7 +73,7 @@ async fn a_stream_is_read_both_ways_from_anywhere() {
         (Start(Empty {}), Backwards, 9, vec![0]),
         (Start(Empty {}), Forwards, 0, vec![]),
     ] {
-        let told = world.read(from("s", at.clone(), direction, count)).await.unwrap();
+        let told = world.read(from("s", at, direction, count)).await.unwrap();
         assert_eq!(ids(&told), wanted, "{at:?} {direction:?} {count}");
     }
     let told = world.read(of_stream("none")).await.unwrap();
@@ -105,7 +105,7 @@ async fn all_is_read_both_ways_and_filtered() {
         (End(Empty {}), Forwards, 9, vec![]),
         (Start(Empty {}), Backwards, 9, vec![]),
     ] {
-        let told = world.read(from_all(from.clone(), direction, count)).await.unwrap();
+        let told = world.read(from_all(from, direction, count)).await.unwrap();
         assert_eq!(ids(&told), wanted, "{from:?} {direction:?} {count}");
     }
     for (by_stream, prefixes, regex, wanted) in [

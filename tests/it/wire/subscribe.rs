@@ -53,7 +53,7 @@ async fn a_stream_is_followed_from_before_it_exists() {
     for (at, wanted) in
         [(Start(Empty {}), vec![0, 1, 2, 3, 4]), (Revision(2), vec![3, 4]), (End(Empty {}), vec![])]
     {
-        let (told, mut live) = until_live(&mut world, after("s", at.clone())).await;
+        let (told, mut live) = until_live(&mut world, after("s", at)).await;
         assert_eq!(ids(&told), wanted, "{at:?}");
         let Some(Content::CaughtUp(caught_up)) = told.last() else { panic!() };
         assert_eq!((caught_up.stream_revision, caught_up.position), (Some(4), None));
