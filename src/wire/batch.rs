@@ -141,7 +141,9 @@ impl Session {
             let done = run(&app, open).await;
             answer(correlation, &stream, done)
         });
-        match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
+        // Whatever tokio would have it yield for: who is put off here is overtaken.
+        let mut first = tokio::task::unconstrained(answer.as_mut());
+        match poll_fn(|context| Poll::Ready(Pin::new(&mut first).poll(context))).await {
             Poll::Ready(answer) => self.ready.push_back(answer),
             Poll::Pending => self.under_way.push(answer),
         }
