@@ -27,6 +27,7 @@ use crate::projection::{self, AlertChange};
 use crate::scoring::Scorer;
 use crate::store::checkpoint::FileCheckpoints;
 use crate::store::embedded::Embedded;
+use crate::store::kurrent::Kurrent;
 use crate::store::snapshot::{self, FileSnapshots};
 use crate::store::{self, EventStore, Filter, StoreId};
 use crate::wire;
@@ -42,6 +43,8 @@ pub struct Layout {
     pub snapshots: PathBuf,
     /// How far the feed has come: derived.
     pub checkpoint: PathBuf,
+    /// Which cluster's log the rest was made from, when the log is in one.
+    pub cluster: PathBuf,
     /// How far imports have come: derived.
     pub imports: PathBuf,
 }
@@ -54,6 +57,7 @@ impl Layout {
             projection: data_dir.join("projection.sqlite"),
             snapshots: data_dir.join("snapshots"),
             checkpoint: data_dir.join("checkpoint.json"),
+            cluster: data_dir.join("kurrentdb-id"),
             imports: data_dir.join("imports"),
         }
     }
@@ -94,16 +98,59 @@ pub enum StartError {
     Lost(#[from] tokio::task::JoinError),
 }
 
-/// Opens the log of a configuration. Blocking.
+impl StartError {
+    /// Whether the log could not be reached, and the same start may succeed later.
+    pub fn is_transient(&self) -> bool {
+        use crate::commands::models::Error as OfModels;
+        match self {
+            Self::Store { source, .. } | Self::Actors(actors::StartError::Market(source)) => {
+                source.is_transient()
+            }
+            Self::Models(error) => matches!(error, OfModels::Unavailable { .. }),
+            Self::Projection(_)
+            | Self::Snapshots(_)
+            | Self::Actors(_)
+            | Self::Http(_)
+            | Self::Wire(_)
+            | Self::Lost(_) => false,
+        }
+    }
+}
+
+/// Opens the log of a configuration, embedded or in a cluster; a cluster that this data directory knows need not be there.
+/// Blocking, and on a thread that may block a runtime.
 ///
 /// # Errors
 /// It is held by another process, damaged, or cannot be read or written.
 pub fn open_store(config: &Config) -> Result<Arc<dyn EventStore>, StartError> {
-    let path = Layout::of(&config.data_dir).store;
+    let layout = Layout::of(&config.data_dir);
+    if !config.kurrentdb.connection.is_empty() {
+        return open_cluster(config, layout.cluster);
+    }
+    let path = layout.store;
     match Embedded::open(&path, &config.store) {
         Ok(store) => Ok(Arc::new(store)),
         Err(source) => Err(StartError::Store { path, source }),
     }
+}
+
+fn open_cluster(config: &Config, path: PathBuf) -> Result<Arc<dyn EventStore>, StartError> {
+    let failed = |source| StartError::Store { path: path.clone(), source };
+    let made = std::fs::create_dir_all(&config.data_dir);
+    made.map_err(|error| {
+        failed(store::Error::Unavailable {
+            reason: "the data directory cannot be made".to_owned(),
+            source: Some(error),
+        })
+    })?;
+    let opening = Kurrent::open(&path, config.kurrentdb.clone());
+    let opened = match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime.block_on(opening),
+        Err(_) => {
+            return Err(failed(store::Error::Invalid { reason: "a cluster needs a runtime".to_owned() }));
+        }
+    };
+    opened.map(|store| Arc::new(store) as Arc<dyn EventStore>).map_err(failed)
 }
 
 /// A running daemon, with or without its API.
@@ -133,13 +180,25 @@ struct Serving {
 }
 
 impl App {
-    /// Starts everything but the API.
+    /// Opens the log and starts everything but the API.
     ///
     /// # Errors
     /// What cannot be opened or started.
     pub async fn start(config: &Config, catalog: Catalog) -> Result<Self, StartError> {
         let opening = config.clone();
         let store = tokio::task::spawn_blocking(move || open_store(&opening)).await??;
+        Self::start_on(store, config, catalog).await
+    }
+
+    /// Starts everything but the API on a log that is open.
+    ///
+    /// # Errors
+    /// What cannot be opened or started.
+    pub async fn start_on(
+        store: Arc<dyn EventStore>,
+        config: &Config,
+        catalog: Catalog,
+    ) -> Result<Self, StartError> {
         let catalog = Arc::new(catalog);
         let models = ModelRegistry::start(models::Parts {
             store: Arc::clone(&store),

@@ -13,7 +13,7 @@ use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::projection::sqlite;
-use crate::store::embedded;
+use crate::store::{embedded, kurrent};
 use crate::{actors, http, scoring, telemetry, wire};
 
 /// Prefix of the environment variables that set keys: `[http] listen` is `INTENTD_HTTP__LISTEN`.
@@ -31,6 +31,8 @@ pub struct Config {
     pub catalog: PathBuf,
     /// `[store]`: the embedded store.
     pub store: embedded::Options,
+    /// `[kurrentdb]`: the log in a cluster, instead of the embedded store.
+    pub kurrentdb: kurrent::Options,
     /// `[ingest]`: what the door takes.
     pub ingest: Ingest,
     /// `[pipeline]`: the actors.
@@ -69,6 +71,7 @@ impl Default for Config {
             data_dir: PathBuf::from("intentd-data"),
             catalog: PathBuf::from("config/catalog.toml"),
             store: embedded::Options::default(),
+            kurrentdb: kurrent::Options::default(),
             ingest: Ingest::default(),
             pipeline: actors::Options::default(),
             models: scoring::Options::default(),
@@ -155,8 +158,10 @@ impl Config {
             (format!("pipeline.{key}"), message.to_owned())
         });
         let http = self.http.faults().into_iter().map(named);
+        let cluster = self.kurrentdb.faults().into_iter().map(named);
         let wire = self.wire.faults().into_iter().map(named);
-        let found = pipeline.chain(http).chain(wire).chain(self.log.faults().into_iter().map(named));
+        let found =
+            pipeline.chain(cluster).chain(http).chain(wire).chain(self.log.faults().into_iter().map(named));
         found.map(|(key, message)| Fault { place: "configuration".to_owned(), key, message }).collect()
     }
 }

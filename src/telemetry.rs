@@ -68,9 +68,9 @@ pub enum Error {
     Twice(#[source] TryInitError),
 }
 
-/// Without it ractor keeps a span for each actor, some 2 KB and a look-up for each message; `ractor=info` in the filter
-/// brings them back.
-const QUIET: &str = "ractor=warn";
+/// Without it ractor keeps a span for each actor, some 2 KB and a look-up for each message; and the KurrentDB client logs an
+/// error for each call that the adapter makes again. `ractor=info` or `kurrentdb=warn` in the filter brings them back.
+const QUIET: &str = "ractor=warn,kurrentdb=off";
 
 /// Installs the process-wide subscriber. Call once.
 ///

@@ -61,8 +61,11 @@ impl Backtest {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
         let config = global.config()?;
         let catalog = load_catalog(self.catalog.as_deref().unwrap_or(&config.catalog))?;
-        let store = open_store(&config).map_err(|error| start_failed(&error))?;
         let runtime = runtime()?;
+        let store = {
+            let _within = runtime.enter();
+            open_store(&config).map_err(|error| start_failed(&error))?
+        };
         let served = runtime.block_on(backtest::serving(&*store, &catalog));
         let served = served.map_err(|error| Failure::of(code::DATA, "the log", &error))?;
         // What the log says serves counts; a pin or the highest version only where it says nothing.

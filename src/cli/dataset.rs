@@ -87,7 +87,11 @@ impl Dataset {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
         let config = global.config()?;
         let catalog = load_catalog(&config.catalog)?;
-        let store = open_store(&config).map_err(|error| start_failed(&error))?;
+        let runtime = runtime()?;
+        let store = {
+            let _within = runtime.enter();
+            open_store(&config).map_err(|error| start_failed(&error))?
+        };
         let options = Options {
             model: self.model,
             moments: self.moments,
@@ -104,7 +108,7 @@ impl Dataset {
         };
         let failed = |error: &crate::dataset::Error| Failure::of(code::DATA, "dataset", error);
         let made =
-            runtime()?.block_on(build::build(&*store, catalog, &options)).map_err(|error| failed(&error))?;
+            runtime.block_on(build::build(&*store, catalog, &options)).map_err(|error| failed(&error))?;
         parquet::write(&made, &self.out).map_err(|error| failed(&error))?;
         for count in &made.manifest.counts {
             eprintln!(

@@ -55,6 +55,8 @@ impl Demo {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
         let mut config = global.config()?;
         config.data_dir.clone_from(&self.data_dir);
+        // Simulated people are for nobody's cluster.
+        config.kurrentdb.connection.clear();
         config.log.filter = "warn".to_owned();
         let catalog = load_catalog(&config.catalog)?;
         telemetry::install(&config.log).map_err(|error| Failure::of(code::CONFIG, "logging", &error))?;

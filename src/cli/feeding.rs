@@ -54,6 +54,19 @@ pub struct Fed {
     pub position: Option<Position>,
 }
 
+impl Fed {
+    /// Takes in what a further part has done.
+    pub fn add(&mut self, part: Self) {
+        self.accepted += part.accepted;
+        self.duplicates += part.duplicates;
+        self.bad += part.bad;
+        self.faults.extend(part.faults);
+        self.faults.truncate(FAULTS_SHOWN);
+        self.lines_done = self.lines_done.max(part.lines_done);
+        self.position = self.position.max(part.position);
+    }
+}
+
 /// Why feeding ended early. What stands in [`Fed::lines_done`] is durable.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {

@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,12 +12,17 @@ use super::feeding::{Fed, FeedError, Reading, feed};
 use super::run::start_failed;
 use super::{Failure, Global, code, runtime};
 use crate::app::{App, Layout};
+use crate::commands::Error;
 use crate::config::Config;
 use crate::import::lines::Chunks;
 use crate::import::names::Names;
 use crate::import::progress::Progress;
 use crate::telemetry;
 
+/// How long a cluster that does not take events is waited for, from the last one that it took: longer than any failover.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How often it is asked meanwhile.
+const AGAIN: Duration = Duration::from_millis(500);
 /// How often the place reached is written down.
 const REMEMBER_EVERY: Duration = Duration::from_secs(1);
 
@@ -83,6 +87,28 @@ impl Import {
         })
     }
 
+    /// Feeds a file from behind a line on.
+    async fn feed(
+        &self,
+        file: &Path,
+        config: &Config,
+        app: &App,
+        bar: &ProgressBar,
+        skip_lines: u64,
+        reached: impl FnMut(&Fed),
+    ) -> std::io::Result<(Fed, Result<(), FeedError>)> {
+        let watched = bar.clone();
+        bar.set_position(0);
+        let chunks = Chunks::open(file, |raw| Box::new(watched.wrap_read(raw)) as Box<dyn Read + Send>)?;
+        let reading = Reading {
+            names: self.map.clone(),
+            skip_lines,
+            skip_bad: self.skip_bad,
+            future_max: config.ingest.future_max,
+        };
+        Ok(feed(chunks, &app.daemon, &app.catalog, reading, reached).await)
+    }
+
     async fn one(&self, file: &Path, config: &Config, app: &App) -> Result<Fed, Failure> {
         let name = file.display().to_string();
         let is_file = file.as_os_str() != "-";
@@ -99,28 +125,34 @@ impl Import {
             eprintln!("{name}: goes on behind line {skip_lines} (--from-start looks at every line again)");
         }
         let bar = bar(file);
-        let watched = bar.clone();
-        let chunks = Chunks::open(file, |raw| Box::new(watched.wrap_read(raw)) as Box<dyn Read + Send>)
-            .map_err(|error| failed(&error))?;
-        let reading = Reading {
-            names: self.map.clone(),
-            skip_lines,
-            skip_bad: self.skip_bad,
-            future_max: config.ingest.future_max,
-        };
-        let mut remembered = Instant::now();
-        let catalog = Arc::clone(&app.catalog);
         let mut lost = None;
-        let (fed, result) = feed(chunks, &app.daemon, &catalog, reading, |fed| {
-            bar.set_message(format!("{} events", fed.accepted + fed.duplicates));
-            if let Some(progress) = progress.as_mut()
-                && remembered.elapsed() >= REMEMBER_EVERY
-            {
-                lost = progress.reach(fed.lines_done).err().or(lost.take());
-                remembered = Instant::now();
+        let mut fed = Fed { lines_done: skip_lines, ..Fed::default() };
+        let mut patience = Patience::new(is_file && !config.kurrentdb.connection.is_empty());
+        let result = loop {
+            let before = fed.accepted + fed.duplicates;
+            let mut remembered = Instant::now();
+            let feeding = self.feed(file, config, app, &bar, fed.lines_done, |fed| {
+                bar.set_message(format!("{} events", before + fed.accepted + fed.duplicates));
+                if let Some(progress) = progress.as_mut()
+                    && remembered.elapsed() >= REMEMBER_EVERY
+                {
+                    lost = progress.reach(fed.lines_done).err().or(lost.take());
+                    remembered = Instant::now();
+                }
+            });
+            let (part, result) = feeding.await.map_err(|error| failed(&error))?;
+            let has_moved = part.lines_done > fed.lines_done;
+            fed.add(part);
+            match result {
+                Err(FeedError::Append(error @ (Error::Unavailable { .. } | Error::Timeout { .. })))
+                    if patience.lasts(has_moved) =>
+                {
+                    bar.println(format!("{name}: waits for the store at line {}: {error}", fed.lines_done));
+                    tokio::time::sleep(AGAIN).await;
+                }
+                result => break result,
             }
-        })
-        .await;
+        };
         bar.finish_and_clear();
         if let Some(error) = lost {
             eprintln!("{name}: the place reached cannot be remembered ({error}); a restart begins at line 1");
@@ -139,6 +171,26 @@ impl Import {
             eprintln!("  left out: {fault}");
         }
         Ok(fed)
+    }
+}
+
+/// For how long an import waits.
+struct Patience {
+    is_there: bool,
+    since: Option<Instant>,
+}
+
+impl Patience {
+    fn new(is_there: bool) -> Self {
+        Self { is_there, since: None }
+    }
+
+    /// Whether to try again after a failure.
+    fn lasts(&mut self, has_moved: bool) -> bool {
+        if has_moved {
+            self.since = None;
+        }
+        self.is_there && self.since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
     }
 }
 

@@ -16,6 +16,7 @@ mod rebuild;
 mod remote;
 mod run;
 mod simulate;
+mod starting;
 mod store;
 mod user;
 

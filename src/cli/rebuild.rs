@@ -23,10 +23,12 @@ pub(crate) struct Rebuild {
 impl Rebuild {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
         let config = global.config()?;
-        // Opening takes the store's lock: a running daemon is told apart from a stopped one.
-        drop(open_store(&config).map_err(|error| start_failed(&error))?);
+        if config.kurrentdb.connection.is_empty() {
+            // Opening takes the store's lock: a running daemon is told apart from a stopped one.
+            drop(open_store(&config).map_err(|error| start_failed(&error))?);
+        }
         let layout = Layout::of(&config.data_dir);
-        let mut derived: Vec<PathBuf> = vec![layout.snapshots, layout.checkpoint];
+        let mut derived: Vec<PathBuf> = vec![layout.snapshots, layout.checkpoint, layout.cluster];
         for suffix in ["", "-wal", "-shm"] {
             let mut name = layout.projection.clone().into_os_string();
             name.push(suffix);

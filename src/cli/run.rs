@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::check::load_catalog;
+use super::starting::begin;
 use super::{Failure, Global, code, runtime};
 use crate::app::App;
 use crate::commands::Commands as _;
@@ -36,9 +37,11 @@ impl Run {
         let inherited = http::server::inherited()
             .map_err(|error| Failure::of(code::UNAVAILABLE, "the inherited socket", &error))?;
         runtime()?.block_on(async {
-            let mut app = App::start(&config, catalog).await.map_err(|error| start_failed(&error))?;
+            let Some((mut app, listening)) = begin(&config, catalog, &metrics, inherited).await? else {
+                return Ok(());
+            };
             let address =
-                app.serve(&config, metrics, inherited).await.map_err(|error| start_failed(&error))?;
+                app.serve(&config, metrics, listening).await.map_err(|error| start_failed(&error))?;
             if let Some(address) = app.speak(&config).await.map_err(|error| start_failed(&error))? {
                 tracing::info!(%address, "speaking the KurrentDB protocol");
             }
@@ -58,8 +61,7 @@ fn shown(config: &Config) -> std::path::Display<'_> {
 /// What a start that failed exits with: a fault of the machine may pass, a fault of the log does not.
 pub(crate) fn start_failed(error: &crate::app::StartError) -> Failure {
     use crate::app::StartError;
-    let transient = matches!(error, StartError::Store { source, .. } if source.is_transient());
-    let code = if transient || matches!(error, StartError::Http(_) | StartError::Wire(_)) {
+    let code = if error.is_transient() || matches!(error, StartError::Http(_) | StartError::Wire(_)) {
         code::UNAVAILABLE
     } else {
         code::FAILED
@@ -123,7 +125,7 @@ async fn tick(app: &App, told_ready: bool) -> bool {
     told_ready || serves
 }
 
-fn notify(states: &[NotifyState<'_>]) {
+pub(super) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager does not listen");
     }

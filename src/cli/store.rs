@@ -3,14 +3,18 @@
 //! Law: no daemon judges here: clients may write every stream. The daemon that uses it names it in `[kurrentdb]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
 
 use super::{Failure, Global, code, runtime};
+use crate::config::Config;
 use crate::store::embedded::Embedded;
+use crate::store::kurrent::{self, Kurrent};
+use crate::store::{self, EventStore, Position, StoreId, copy};
 use crate::{telemetry, wire};
 
 /// Work on a store without a daemon.
@@ -23,6 +27,27 @@ pub(crate) struct Store {
 #[derive(Debug, Subcommand)]
 enum Work {
     Serve(Serve),
+    Copy(Copy),
+}
+
+/// Copy a log to another store: order, ids, revisions and metadata are kept, and compared at the end.
+///
+/// A copy that was broken off goes on where it stood: run it again with the same --state. Checkpoints and snapshots of the old
+/// store are never used with the new one. No daemon may write to either meanwhile.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  intentd store copy --from /var/lib/intentd/store --to kurrentdb://db:2113 --state copy.place"
+)]
+struct Copy {
+    /// A directory, or a KurrentDB connection string.
+    #[arg(long, value_name = "STORE")]
+    from: String,
+    /// A directory, or a KurrentDB connection string.
+    #[arg(long, value_name = "STORE")]
+    to: String,
+    /// Where the place is kept that has been reached.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
 }
 
 /// Serve an embedded store to other processes over the KurrentDB protocol, until SIGTERM or SIGINT.
@@ -45,8 +70,52 @@ impl Store {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
         match self.command {
             Work::Serve(serve) => serve.run(global),
+            Work::Copy(copy) => copy.run(global),
         }
     }
+}
+
+impl Copy {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let config = global.config()?;
+        runtime()?.block_on(async {
+            let (source, target) = (opened(&self.from, &config)?, opened(&self.to, &config)?);
+            // A place is good only between the two stores that it was reached between.
+            let names = format!("{} {}", source.id(), target.id());
+            let after = self.state.as_deref().and_then(|state| place(state, &names));
+            let mut kept = Ok(());
+            let copied = copy::copy(&*source, &*target, after, |progress| {
+                if let (Some(state), Some(Position(at)), Ok(())) = (&self.state, progress.through, &kept) {
+                    kept = std::fs::write(state, format!("{names} {at}\n"));
+                }
+            });
+            let copied =
+                copied.await.map_err(|error| Failure::of(code::FAILED, "the copy stopped", &error))?;
+            kept.map_err(|error| Failure::of(code::IO, "the place cannot be kept", &error))?;
+            eprintln!("{} events written, {} were there already", copied.written, copied.held);
+            let verified = copy::verify(&*source, &*target).await;
+            let same = verified.map_err(|error| Failure::of(code::FAILED, "the stores differ", &error))?;
+            println!("{} events, {:032x}", same.events, same.hash);
+            Ok(())
+        })
+    }
+}
+
+fn place(state: &Path, names: &str) -> Option<Position> {
+    let text = std::fs::read_to_string(state).ok()?;
+    let at = text.trim().strip_prefix(names)?.trim().parse().ok()?;
+    Some(Position(at))
+}
+
+fn opened(store: &str, config: &Config) -> Result<Arc<dyn EventStore>, Failure> {
+    let failed = |error: store::Error| Failure::of(code::UNAVAILABLE, &format!("the store {store}"), &error);
+    if store.contains("://") {
+        let options = kurrent::Options { connection: store.to_owned(), ..config.kurrentdb.clone() };
+        // Its hosts are its name here: a copy keeps nothing beyond its place.
+        let id = StoreId(Uuid::new_v5(&Uuid::NAMESPACE_URL, store.as_bytes()));
+        return Ok(Arc::new(Kurrent::new(id, options).map_err(failed)?));
+    }
+    Ok(Arc::new(Embedded::open(Path::new(store), &config.store).map_err(failed)?))
 }
 
 impl Serve {

@@ -9,9 +9,9 @@ use super::problem::Problem;
 use super::routes::{Call, with_type};
 
 /// The media type of plain text.
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 /// The media type of Prometheus' text exposition.
-const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Whether the daemon is alive.
 #[utoipa::path(get, path = "/healthz", tag = "operation", operation_id = "alive", responses(

@@ -44,6 +44,7 @@ mod socket;
 mod stats;
 mod stream;
 mod users;
+pub mod waiting;
 
 pub use models::{change_json, model_json};
 pub use openapi::document;

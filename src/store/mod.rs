@@ -229,6 +229,8 @@ pub trait EventStore: Send + Sync + 'static {
 }
 
 pub mod checkpoint;
+pub mod copy;
 pub mod embedded;
+pub mod kurrent;
 pub mod memory;
 pub mod snapshot;

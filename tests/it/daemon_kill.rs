@@ -8,7 +8,7 @@ use std::path::Path;
 use intentd::store::Recorded;
 use serde_json::Value;
 
-use super::daemon::{Place, models_are_there, simulated, until};
+use super::daemon::{Daemon, Place, models_are_there, simulated, until};
 use super::support::schemas::STRICT;
 
 const KILLS: u64 = 5;
@@ -16,7 +16,7 @@ const KILLS: u64 = 5;
 pub const LOANS: &str = "../shared/data/bpi2012-loan/events.jsonl.zst";
 
 /// A fact without its place in `$all` and the time of recording.
-type Bare = (String, u64, String, String, String, String);
+pub type Bare = (String, u64, String, String, String, String);
 
 fn bare(event: Recorded) -> Bare {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -32,23 +32,21 @@ fn bare(event: Recorded) -> Bare {
 }
 
 /// What a place holds in the end.
-struct End {
-    facts: Vec<Bare>,
-    behaviour: Vec<Bare>,
-    alerts: Vec<Value>,
+pub struct End {
+    pub facts: Vec<Bare>,
+    pub behaviour: Vec<Bare>,
+    pub alerts: Vec<Value>,
 }
 
 impl End {
-    fn of(place: &Place, has_models: bool) -> Self {
-        let sorted = |prefix| {
-            let events = place.events(prefix);
-            STRICT.check(&events);
-            let mut found: Vec<Bare> = events.into_iter().map(bare).collect();
-            found.sort();
-            found
-        };
-        let (facts, behaviour) = (sorted("intent-"), sorted("user-"));
+    pub fn of(place: &Place, has_models: bool) -> Self {
+        let (facts, behaviour) = logged(place);
         let daemon = if has_models { place.daemon() } else { place.daemon_without_models() };
+        Self::with(facts, behaviour, daemon)
+    }
+
+    /// With what a daemon shows.
+    pub fn with(facts: Vec<Bare>, behaviour: Vec<Bare>, daemon: Daemon) -> Self {
         let listed = daemon.client.all("alerts?limit=500");
         let ids = listed.iter().map(|alert| alert["id"].as_str().unwrap());
         let alerts = ids.map(|id| daemon.client.get(&format!("alerts/{id}")).expect(200)).collect();
@@ -56,13 +54,25 @@ impl End {
         Self { facts, behaviour, alerts }
     }
 
-    fn count(&self, event_type: &str) -> usize {
+    pub fn count(&self, event_type: &str) -> usize {
         self.facts.iter().filter(|fact| fact.3 == event_type).count()
     }
 }
 
+/// Facts and behaviour in a place's own store, which nobody has open.
+pub fn logged(place: &Place) -> (Vec<Bare>, Vec<Bare>) {
+    let sorted = |prefix| {
+        let events = place.events(prefix);
+        STRICT.check(&events);
+        let mut found: Vec<Bare> = events.into_iter().map(bare).collect();
+        found.sort();
+        found
+    };
+    (sorted("intent-"), sorted("user-"))
+}
+
 /// The first difference, told in a few lines: the whole lists are too long to read.
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, ours: &[T], wanted: &[T]) {
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, ours: &[T], wanted: &[T]) {
     for (at, (ours, wanted)) in ours.iter().zip(wanted).enumerate() {
         assert!(ours == wanted, "{what} {at} differs:\n{ours:?}\nundisturbed:\n{wanted:?}");
     }

@@ -6,13 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use intentd::domain::id::EventId;
 use intentd::store::embedded::{Embedded, Options};
+use intentd::store::kurrent;
 use intentd::store::memory::MemoryStore;
 use intentd::store::{
     Append, AppendAnswer, Appended, Conflict, Direction, Error, EventStore, ExpectedRevision, Filter,
     Message, NewEvent, Position, Recorded, Subscription,
 };
+use intentd::wire::Running;
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use super::store_kurrent;
 
 use Direction::{Backwards, Forwards};
 use ExpectedRevision::{Any, Exact, Exists, NoStream};
@@ -21,10 +25,11 @@ use ExpectedRevision::{Any, Exact, Exists, NoStream};
 pub struct Fresh {
     pub store: Arc<dyn EventStore>,
     _dir: Option<TempDir>,
+    _server: Option<Running>,
 }
 
 pub fn memory() -> Fresh {
-    Fresh { store: Arc::new(MemoryStore::default()), _dir: None }
+    Fresh { store: Arc::new(MemoryStore::default()), _dir: None, _server: None }
 }
 
 /// Bounds small enough that a test meets them: several segments, tables and evictions.
@@ -47,7 +52,17 @@ pub fn small() -> Options {
 pub fn embedded() -> Fresh {
     let dir = tempfile::tempdir().unwrap();
     let store = Embedded::open(dir.path(), &small()).unwrap();
-    Fresh { store: Arc::new(store), _dir: Some(dir) }
+    Fresh { store: Arc::new(store), _dir: Some(dir), _server: None }
+}
+
+/// The adapter, on our own server over an embedded store; or on the server that `KURRENTDB_URL` names, which is empty.
+pub async fn kurrent() -> Fresh {
+    let Fresh { store: log, _dir, .. } = embedded();
+    let server = store_kurrent::serve(&log, store_kurrent::any_port()).await;
+    let connection = format!("kurrentdb://{}?tls=false", server.address());
+    let connection = std::env::var("KURRENTDB_URL").unwrap_or(connection);
+    let store = store_kurrent::kurrent(kurrent::Options { connection, ..kurrent::Options::default() });
+    Fresh { store, _dir, _server: Some(server) }
 }
 
 pub fn event(id: u128) -> NewEvent {
@@ -361,6 +376,10 @@ macro_rules! on_every_store {
         })* }
         mod on_embedded { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $law() {
             let fresh = super::embedded();
+            super::$law(fresh.store.clone()).await;
+        })* }
+        mod on_kurrent { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $law() {
+            let fresh = super::kurrent().await;
             super::$law(fresh.store.clone()).await;
         })* }
     };

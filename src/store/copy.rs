@@ -1,0 +1,198 @@
+//! A log from one store to another: every event with its id, revision, data and metadata.
+//!
+//! Law: an event stands in the target at the revision that it had, or the copy stops; so a copy that was broken off goes on
+//! where it stood, and one that is repeated changes nothing. What servers keep for themselves (`$…`) stays where it is.
+//! Called by `intentd store copy`.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Append, Appended, Conflict, Direction, Error, EventStore, Filter, NewEvent, Position};
+use crate::domain::event::{ExpectedRevision, Recorded};
+
+/// Events of one page, and at most of one append.
+const PAGE: usize = 1_000;
+/// The stream that names a cluster's log: each has its own.
+const NAME: &str = "intentd-store";
+
+/// Why a copy stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// A store did not do its work.
+    #[error("the {side} store failed")]
+    Store {
+        /// `source` or `target`.
+        side: &'static str,
+        /// Why.
+        #[source]
+        source: Error,
+    },
+    /// The target holds something else in one of the streams.
+    #[error("the target holds other events than the source")]
+    Other(#[from] Conflict),
+    /// After the copy the two are not the same.
+    #[error("the target holds {target:?}, the source {source_holds:?}")]
+    Different {
+        /// What the source holds.
+        source_holds: Content,
+        /// What the target holds.
+        target: Content,
+    },
+}
+
+fn from(side: &'static str) -> impl Fn(Error) -> CopyError {
+    move |source| CopyError::Store { side, source }
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// How many events.
+    pub events: u64,
+    /// A hash of all of them in their order.
+    pub hash: u128,
+}
+
+impl Content {
+    fn add(&mut self, event: &Recorded) {
+        let mut hash = Xxh3::new();
+        let revision = event.revision.to_le_bytes();
+        let parts: [&[u8]; 6] = [
+            event.stream.as_bytes(),
+            &revision,
+            event.id.0.as_bytes(),
+            event.event_type.as_bytes(),
+            &event.data,
+            &event.metadata,
+        ];
+        for part in parts {
+            // Each with its length, so that no part can lend bytes to the next.
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        self.events += 1;
+        hash.update(&self.hash.to_le_bytes());
+        self.hash = hash.digest128();
+    }
+}
+
+/// How far a copy has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The source's events up to here stand in the target.
+    pub through: Option<Position>,
+    /// Events written by this run.
+    pub written: u64,
+    /// Events that the target held already.
+    pub held: u64,
+}
+
+impl Progress {
+    fn count(&mut self, done: Appended) {
+        self.written += u64::from(done.appended);
+        self.held += u64::from(done.duplicates);
+    }
+}
+
+/// Appends that the target holds in part: a run broken off that has grown since.
+async fn one_by_one(
+    target: &dyn EventStore,
+    append: Append,
+    progress: &mut Progress,
+) -> Result<(), CopyError> {
+    let mut expected = append.expected;
+    for event in append.events {
+        let alone = Append { stream: append.stream.clone(), expected, events: vec![event] };
+        for answer in target.append(vec![alone]).await.map_err(from("target"))? {
+            let done = answer?;
+            expected = ExpectedRevision::Exact(done.revision);
+            progress.count(done);
+        }
+    }
+    Ok(())
+}
+
+fn is_ours(event: &Recorded) -> bool {
+    !event.stream.starts_with('$') && event.stream != NAME
+}
+
+/// Events in the order of the log as appends: a run of events of one stream is one append.
+fn appends(events: &[Recorded]) -> Vec<Append> {
+    let mut appends: Vec<Append> = Vec::new();
+    for event in events.iter().filter(|event| is_ours(event)) {
+        let new = NewEvent {
+            id: event.id,
+            event_type: event.event_type.clone(),
+            data: event.data.clone(),
+            metadata: event.metadata.clone(),
+        };
+        match appends.last_mut() {
+            Some(last) if *last.stream == *event.stream => last.events.push(new),
+            _ => {
+                let before = event.revision.checked_sub(1);
+                let expected = before.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
+                appends.push(Append { stream: event.stream.to_string(), expected, events: vec![new] });
+            }
+        }
+    }
+    appends
+}
+
+/// Copies what stands after a position (none: everything), telling how far it is after each page.
+///
+/// # Errors
+/// A store failed, or the target holds something else; what was told stands.
+pub async fn copy(
+    source: &dyn EventStore,
+    target: &dyn EventStore,
+    after: Option<Position>,
+    mut tell: impl FnMut(Progress),
+) -> Result<Progress, CopyError> {
+    let mut progress = Progress { through: after, ..Progress::default() };
+    // Some servers read from places of events only: the last one is read again, and left out.
+    let mut at = after;
+    loop {
+        let page = source.read_all(at, Direction::Forwards, &Filter::default(), PAGE).await;
+        let mut page = page.map_err(from("source"))?;
+        page.events.retain(|event| Some(event.position) > after);
+        let appends = appends(&page.events);
+        let answers = target.append(appends.clone()).await.map_err(from("target"))?;
+        for (append, answer) in appends.into_iter().zip(answers) {
+            match answer {
+                Ok(done) => progress.count(done),
+                Err(_) => one_by_one(target, append, &mut progress).await?,
+            }
+        }
+        progress.through = page.events.last().map(|event| event.position).or(progress.through);
+        tell(progress);
+        match page.next {
+            Some(next) => at = Some(Position(next)),
+            None => return Ok(progress),
+        }
+    }
+}
+
+/// What a store holds.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn content(store: &dyn EventStore) -> Result<Content, Error> {
+    let (mut content, mut at) = (Content::default(), None);
+    loop {
+        let page = store.read_all(at, Direction::Forwards, &Filter::default(), PAGE).await?;
+        page.events.iter().filter(|event| is_ours(event)).for_each(|event| content.add(event));
+        match page.next {
+            Some(next) => at = Some(Position(next)),
+            None => return Ok(content),
+        }
+    }
+}
+
+/// Reads both again and compares.
+///
+/// # Errors
+/// One cannot be read, or they differ.
+pub async fn verify(source: &dyn EventStore, target: &dyn EventStore) -> Result<Content, CopyError> {
+    let source_holds = content(source).await.map_err(from("source"))?;
+    let target = content(target).await.map_err(from("target"))?;
+    if source_holds == target { Ok(target) } else { Err(CopyError::Different { source_holds, target }) }
+}

@@ -1,0 +1,330 @@
+//! Appends under way: sent one behind the other without waiting, answered in order.
+//!
+//! Law: appends take their places in the log in the order in which they were asked for, over breaks and conflicts too: what
+//! is not answered is sent again first, at its exact revision and with its ids, which changes nothing if it stands already.
+//! When an append fails, all that were asked for until then fail too. One task per store, run by [`super`].
+//!
+//! ```text
+//!  call ─→ queued ─→ decided (on what is known of the stream) ─→ flying ─→ done ─→ answered, when all before it are
+//!                       ↑           conflict: read the stream again │ break: send again
+//!                       └───────────────────────────────────────────┘
+//! ```
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Shared;
+use super::convert::unavailable;
+use super::job::{Done, Job, Stage};
+use super::known::{Slot, lock};
+use super::session::{Flying, Heard, Session};
+use crate::error::Chain;
+use crate::store::{Append, Error};
+
+/// How often an append is decided anew because somebody else wrote to its stream.
+const ROUNDS_MAX: u32 = 8;
+
+/// Appends with what is known of their streams.
+pub(super) type Learnt = Result<Vec<(Append, Slot)>, String>;
+
+/// A call, in its place from the moment when it was made.
+pub(super) struct Call {
+    /// Dropped by a caller who has gone.
+    pub(super) learnt: oneshot::Receiver<Learnt>,
+    pub(super) answer: oneshot::Sender<Result<Vec<Done>, Error>>,
+}
+
+/// A call whose appends are under way.
+struct Open {
+    count: usize,
+    done: Vec<Done>,
+    answer: oneshot::Sender<Result<Vec<Done>, Error>>,
+}
+
+/// All that is under way.
+struct Flight {
+    shared: Arc<Shared>,
+    session: Option<Arc<Session>>,
+    calls: VecDeque<Open>,
+    jobs: VecDeque<Job>,
+    /// The number of the first job.
+    first: u64,
+    /// Jobs before this one were sent, or need not be.
+    sent: usize,
+    answers: FuturesUnordered<Flying>,
+    /// Nothing more goes out before everything under way is answered.
+    is_broken: bool,
+    failures: u32,
+    /// When something was last answered.
+    progress: Instant,
+}
+
+/// Runs until nobody can call any more.
+pub(super) async fn run(shared: Arc<Shared>, mut calls: UnboundedReceiver<Call>) {
+    let mut flight = Flight::new(shared);
+    let mut waiting: Option<Call> = None;
+    loop {
+        if let Err(error) = flight.advance().await {
+            flight.fail(&error);
+            turn_away(&error, &mut calls, waiting.take());
+        }
+        flight.settle();
+        let has_room = flight.has_room();
+        let flight_is_idle = flight.jobs.is_empty();
+        let deadline = flight.progress + flight.shared.options.call_timeout;
+        tokio::select! {
+            Some((number, heard)) = flight.answers.next() => flight.hear(number, heard).await,
+            learnt = learnt(&mut waiting), if has_room && waiting.is_some() => {
+                if let (Some(learnt), Some(call)) = (learnt, waiting.take()) {
+                    match learnt {
+                        Ok(appends) => flight.take(appends, call.answer),
+                        // What was asked for before goes on.
+                        Err(reason) => turn_away(&unavailable(reason), &mut calls, Some(call)),
+                    }
+                }
+            }
+            call = calls.recv(), if waiting.is_none() => match call {
+                Some(call) => waiting = Some(call),
+                None => return,
+            },
+            () = sleep_until(deadline), if !flight_is_idle => {
+                let trouble = format!("no answer within {:?}", flight.shared.options.call_timeout);
+                if let Some(session) = flight.session.take() {
+                    flight.shared.link.lost(session.generation, &trouble).await;
+                }
+                flight.fail(&unavailable(&trouble));
+                turn_away(&unavailable(trouble), &mut calls, waiting.take());
+            }
+        }
+    }
+}
+
+/// What a waiting call has learnt; none when its caller has gone, and then it waits no more.
+async fn learnt(waiting: &mut Option<Call>) -> Option<Learnt> {
+    let learnt = match waiting {
+        Some(call) => (&mut call.learnt).await.ok(),
+        None => None,
+    };
+    if learnt.is_none() {
+        *waiting = None;
+    }
+    learnt
+}
+
+impl Flight {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            session: None,
+            calls: VecDeque::new(),
+            jobs: VecDeque::new(),
+            first: 0,
+            sent: 0,
+            answers: FuturesUnordered::new(),
+            is_broken: false,
+            failures: 0,
+            progress: Instant::now(),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_broken
+            && self.sent == self.jobs.len()
+            && self.answers.len() < self.shared.options.appends_max
+    }
+
+    fn take(&mut self, appends: Vec<(Append, Slot)>, answer: oneshot::Sender<Result<Vec<Done>, Error>>) {
+        if self.jobs.is_empty() {
+            self.progress = Instant::now();
+        }
+        self.calls.push_back(Open { count: appends.len(), done: Vec::with_capacity(appends.len()), answer });
+        self.jobs.extend(appends.into_iter().map(Job::new));
+    }
+
+    /// Answers what is done, in order.
+    fn settle(&mut self) {
+        while let Some(Job { stage: Stage::Done(_), .. }) = self.jobs.front()
+            && let (Some(job), Some(call)) = (self.jobs.pop_front(), self.calls.front_mut())
+        {
+            self.first += 1;
+            self.sent = self.sent.saturating_sub(1);
+            if let Stage::Done(done) = job.stage {
+                call.done.push(done);
+            }
+            if call.done.len() == call.count
+                && let Some(call) = self.calls.pop_front()
+            {
+                // Who has gone does not need it.
+                drop(call.answer.send(Ok(call.done)));
+            }
+        }
+    }
+
+    /// Mends what is broken when everything under way is answered, and sends what there is room for.
+    async fn advance(&mut self) -> Result<(), Error> {
+        while let Err(error) = self.go_on().await {
+            let is_over = self.progress.elapsed() >= self.shared.options.call_timeout;
+            // What may stand already is worth waiting for; what was never sent is not.
+            if !error.is_transient() || is_over || !self.jobs.iter().any(|job| job.was_sent) {
+                return Err(error);
+            }
+            (self.is_broken, self.failures) = (true, self.failures + 1);
+        }
+        Ok(())
+    }
+
+    async fn go_on(&mut self) -> Result<(), Error> {
+        if self.is_broken {
+            if !self.answers.is_empty() {
+                return Ok(());
+            }
+            self.mend().await?;
+        }
+        self.send().await
+    }
+
+    async fn send(&mut self) -> Result<(), Error> {
+        while !self.is_broken && self.answers.len() < self.shared.options.appends_max {
+            let Some(job) = self.jobs.get_mut(self.sent) else { return Ok(()) };
+            if matches!(job.stage, Stage::Queued) {
+                job.decide();
+            }
+            if job.disagrees {
+                self.is_broken = true;
+                if self.answers.is_empty() {
+                    self.mend().await?;
+                }
+                continue;
+            }
+            if let Stage::Decided(_) = job.stage {
+                self.send_one().await?;
+            }
+            self.sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Sends the job that is next.
+    async fn send_one(&mut self) -> Result<(), Error> {
+        let session = match &self.session {
+            Some(session) => Arc::clone(session),
+            None => Arc::clone(self.session.insert(Session::open(&self.shared).await?)),
+        };
+        let number = self.first + self.sent as u64;
+        let Some(job) = self.jobs.get_mut(self.sent) else { return Ok(()) };
+        if let Stage::Decided(writing) = std::mem::replace(&mut job.stage, Stage::Queued) {
+            self.shared.streams.learnt(writing.events.len());
+            let stream = job.append.stream.clone();
+            let mut flying = session.send(number, stream, writing.expected, &writing.events);
+            job.stage = Stage::Flying(writing);
+            job.was_sent = true;
+            match poll_fn(|context| Poll::Ready(flying.as_mut().poll(context))).await {
+                Poll::Pending => self.answers.push(flying),
+                Poll::Ready((number, heard)) => self.hear(number, heard).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, number: u64, heard: Heard) {
+        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let Some(job) = index.and_then(|index| self.jobs.get_mut(index)) else { return };
+        match heard {
+            Heard::Written(at) => {
+                job.written(at);
+                (self.progress, self.failures) = (Instant::now(), 0);
+                return;
+            }
+            Heard::Conflict => {
+                job.disagrees = true;
+                self.progress = Instant::now();
+            }
+            Heard::Refused(error) => {
+                // What was taken for written is not.
+                lock(&job.slot).forget();
+                job.stage = Stage::Done(Done::Failed(error));
+            }
+            Heard::Broken => {}
+            Heard::NotNow => self.failures += 1,
+            Heard::Lost(trouble) => {
+                if let Some(session) = &self.session {
+                    self.shared.link.lost(session.generation, &trouble).await;
+                }
+            }
+        }
+        // The client ends its session after any failure.
+        (self.session, self.is_broken) = (None, true);
+    }
+
+    /// Nothing is under way: what is not done goes out again, in order; where a stream is other than was thought, it is read
+    /// and decided again.
+    async fn mend(&mut self) -> Result<(), Error> {
+        if self.failures > 0 {
+            sleep(self.shared.link.pause(self.failures)).await;
+        }
+        let mut wrong: Vec<(String, Slot)> = Vec::new();
+        for job in self.jobs.iter_mut().filter(|job| job.disagrees) {
+            if !wrong.iter().any(|(_, slot)| Arc::ptr_eq(slot, &job.slot)) {
+                wrong.push((job.append.stream.clone(), Arc::clone(&job.slot)));
+            }
+        }
+        for (_, slot) in &wrong {
+            lock(slot).forget();
+        }
+        self.shared.learn(&wrong).await?;
+        for job in &mut self.jobs {
+            let is_wrong = wrong.iter().any(|(_, slot)| Arc::ptr_eq(slot, &job.slot));
+            job.rounds += u32::from(std::mem::take(&mut job.disagrees));
+            job.stage = match std::mem::replace(&mut job.stage, Stage::Queued) {
+                Stage::Done(Done::Stands { .. } | Done::Refused(_)) if is_wrong => Stage::Queued,
+                done @ Stage::Done(_) => done,
+                _ if job.rounds > ROUNDS_MAX => {
+                    let reason = format!("others write to {} all the time", job.append.stream);
+                    Stage::Done(Done::Failed(unavailable(reason)))
+                }
+                _ if is_wrong => Stage::Queued,
+                Stage::Flying(writing) | Stage::Decided(writing) => Stage::Decided(writing),
+                Stage::Queued => Stage::Queued,
+            };
+        }
+        (self.sent, self.is_broken) = (0, false);
+        Ok(())
+    }
+
+    /// Everything under way fails.
+    fn fail(&mut self, error: &Error) {
+        for job in self.jobs.drain(..) {
+            // It may have been written all the same.
+            lock(&job.slot).forget();
+            self.first += 1;
+        }
+        self.answers.clear();
+        (self.sent, self.session, self.is_broken, self.failures) = (0, None, false, 0);
+        for call in self.calls.drain(..) {
+            // Who has gone does not need it.
+            drop(call.answer.send(Err(again(error))));
+        }
+    }
+}
+
+/// The same once more, for another caller.
+fn again(error: &Error) -> Error {
+    unavailable(Chain(error).to_string())
+}
+
+/// A call and all that were made behind it fail.
+fn turn_away(error: &Error, calls: &mut UnboundedReceiver<Call>, first: Option<Call>) {
+    let mut next = first.or_else(|| calls.try_recv().ok());
+    while let Some(call) = next {
+        drop(call.answer.send(Err(again(error))));
+        next = calls.try_recv().ok();
+    }
+}

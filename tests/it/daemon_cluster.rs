@@ -1,0 +1,125 @@
+//! The daemon with its log in another process, over the KurrentDB protocol: the store is down, comes, is killed and comes
+//! again, under load, and what is decided in the end is what an undisturbed import on the embedded store decides.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use serde_json::{Value, json};
+
+use super::daemon::{Answer, Place, Running, models_are_there, simulated, until};
+use super::daemon_kill::{End, logged, same};
+
+/// A place whose log is served by another process, from the directory where the embedded store would be.
+pub struct Behind {
+    pub place: Place,
+    pub at: SocketAddr,
+}
+
+impl Behind {
+    pub fn new() -> Self {
+        let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut place = Place::new();
+        place.set("INTENTD_KURRENTDB__CONNECTION", &format!("kurrentdb://{at}?tls=false"));
+        place.set("INTENTD_KURRENTDB__RETRY_MAX", "200ms");
+        place.set("INTENTD_PIPELINE__BACKOFF_MAX", "1s");
+        Self { place, at }
+    }
+
+    pub fn serve(&self) -> Running {
+        let dir = self.place.data_dir().join("store");
+        let (dir, at) = (dir.display().to_string(), self.at.to_string());
+        let mut server = self.place.spawn(&["store", "serve", "--dir", &dir, "--listen", &at]);
+        until("the store", || {
+            assert!(!server.has_ended(), "the store ended");
+            TcpStream::connect(self.at).ok()
+        });
+        server
+    }
+}
+
+fn lacks_store(answer: &Answer) -> bool {
+    answer.lacking().is_some_and(|lacking| lacking.iter().any(|part| part == "store"))
+}
+
+fn event() -> Value {
+    json!({
+        "id": "e-1", "userId": "u-1", "type": "LISTING_VIEWED", "occurredAt": "2026-06-01T10:00:00Z",
+        "data": { "listingId": "l-1", "price": 300_000 }
+    })
+}
+
+#[test]
+fn a_daemon_whose_store_is_down_starts_says_so_and_goes_on_when_it_comes() {
+    let behind = Behind::new();
+    let daemon = behind.place.daemon_when(lacks_store);
+    let status = |path: &str| daemon.client.get(path).status;
+    assert_eq!(["/healthz", "/readyz", "/metrics", "alerts"].map(status), [200, 503, 200, 503]);
+    let server = behind.serve();
+    let serves = |answer: Answer| {
+        let lacking = answer.lacking().unwrap_or_default();
+        (answer.status == 200 || lacking == ["models"]).then_some(())
+    };
+    until("the daemon to go on", || serves(daemon.client.try_get("/readyz")?));
+    assert_eq!(daemon.client.post("events", &event()).status, 202);
+    // Its store goes while it runs.
+    server.kill();
+    until("the daemon to notice", || lacks_store(&daemon.client.try_get("/readyz")?).then_some(()));
+    assert_eq!(daemon.client.post("events", &event()).status, 503);
+    let server = behind.serve();
+    until("the daemon to go on again", || serves(daemon.client.try_get("/readyz")?));
+    let again = daemon.client.post("events", &event());
+    assert_eq!(again.expect(202)["duplicates"], 1);
+    let user: Value = daemon.client.get("users/u-1").expect(200);
+    assert_eq!(user["userId"], "u-1");
+    daemon.stop();
+    server.kill();
+    // The same directory, the store down again: it knows which store it belongs to, and waits for it.
+    let daemon = behind.place.daemon_when(lacks_store);
+    daemon.stop();
+}
+
+#[test]
+fn an_import_whose_store_and_self_are_killed_in_turn_decides_the_same() {
+    let name = "an_import_whose_store_and_self_are_killed_in_turn_decides_the_same";
+    if !models_are_there(name) {
+        return;
+    }
+    const KILLS: u64 = 4;
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("people.jsonl");
+    let lines = simulated(&log, 5, 250, 240);
+    let import = ["import", log.to_str().unwrap()];
+    let calm = Place::new();
+    calm.done(&import);
+    let whole = calm.log_bytes();
+    let wanted = End::of(&calm, true);
+
+    let behind = Behind::new();
+    let mut server = behind.serve();
+    let mut child = behind.place.spawn(&import);
+    for kill in 1..=KILLS {
+        let goal = whole * kill / (KILLS + 1);
+        until("the log to grow", || {
+            assert!(!child.has_ended(), "the import ended before kill {kill}");
+            (behind.place.log_bytes() >= goal).then_some(())
+        });
+        if kill % 2 == 0 {
+            child.kill();
+            child = behind.place.spawn(&import);
+        } else {
+            server.kill();
+            server = behind.serve();
+        }
+    }
+    until("the import to end", || child.has_ended().then_some(()));
+    let said = behind.place.done(&import);
+    assert!(said.contains(&format!("0 new, {lines} duplicates, 0 bad")), "{said}");
+    server.kill();
+    let (facts, behaviour) = logged(&behind.place);
+    let server = behind.serve();
+    let ours = End::with(facts, behaviour, behind.place.daemon());
+    same("event", &ours.behaviour, &wanted.behaviour);
+    same("fact", &ours.facts, &wanted.facts);
+    same("alert", &ours.alerts, &wanted.alerts);
+    assert!(wanted.alerts.len() > 10 && wanted.count("SignalDetected") > 100, "{}", wanted.alerts.len());
+    server.kill();
+}
