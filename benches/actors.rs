@@ -19,6 +19,7 @@ use intentd::domain::entity::{Effect, Input};
 use intentd::domain::event::{Behaviour, Fact, NewEvent, Position, Recorded, Revision};
 use intentd::domain::id::{AlertId, EventId, UserId};
 use intentd::domain::score::{Score, Unscored};
+use intentd::domain::shard::Shard;
 use intentd::domain::time::Timestamp;
 use intentd::projection::performance::{Measure, Performance};
 use intentd::projection::{
@@ -127,10 +128,10 @@ impl Views for Nothing {
     fn parked(&self, _: usize, _: Option<&str>) -> Result<Listed<ParkedView>, Error> {
         none()
     }
-    fn unscored(&self, _: usize) -> Result<Vec<UnscoredView>, Error> {
+    fn unscored(&self, _: usize, _: Shard) -> Result<Vec<UnscoredView>, Error> {
         Ok(Vec::new())
     }
-    fn due(&self, _: Timestamp, _: usize) -> Result<Vec<UserId>, Error> {
+    fn due(&self, _: Timestamp, _: usize, _: Shard) -> Result<Vec<UserId>, Error> {
         Ok(Vec::new())
     }
     fn changes(&self, _: Position, _: usize) -> Result<Vec<AlertChange>, Error> {
@@ -188,6 +189,7 @@ async fn run(store: MemoryStore) -> (f64, f64) {
         models: Arc::new(Vec::new),
         watch: Arc::new(Watch::blind()),
         wall: || Timestamp::MIN,
+        shard: Shard::WHOLE,
         options: Options { resident_max: 200_000, ..Options::default() },
     };
     let (began, cpu) = (Instant::now(), cpu_seconds());

@@ -167,6 +167,8 @@ pub struct App {
     pub models: ModelRegistry,
     server: Option<Serving>,
     wire: Option<wire::Running>,
+    /// Takes up what other instances do to models, where there are any; a subscription that one alone would pay for.
+    _following: Option<JoinSet<()>>,
 }
 
 /// Streams that the daemon writes: other systems read them. Behaviour comes through the API, which checks it.
@@ -230,10 +232,12 @@ impl App {
             models: Arc::new(move || lacking.lacking()),
             watch: Arc::new(watch),
             wall: clock::wall,
+            shard: config.shard,
             options: config.pipeline.clone(),
         };
         let daemon = actors::start(parts).await?;
-        Ok(Self { daemon, views, catalog, store, models, server: None, wire: None })
+        let following = (!config.shard.is_whole()).then(|| models.follow());
+        Ok(Self { daemon, views, catalog, store, models, server: None, wire: None, _following: following })
     }
 
     /// Begins to answer HTTP; answers where.

@@ -12,6 +12,7 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::shard::Shard;
 use crate::projection::sqlite;
 use crate::store::{embedded, kurrent};
 use crate::{actors, http, scoring, telemetry, wire};
@@ -35,6 +36,8 @@ pub struct Config {
     pub kurrentdb: kurrent::Options,
     /// `[ingest]`: what the door takes.
     pub ingest: Ingest,
+    /// `[shard]`: whose users are folded here.
+    pub shard: Shard,
     /// `[pipeline]`: the actors.
     pub pipeline: actors::Options,
     /// `[models]`.
@@ -73,6 +76,7 @@ impl Default for Config {
             store: embedded::Options::default(),
             kurrentdb: kurrent::Options::default(),
             ingest: Ingest::default(),
+            shard: Shard::WHOLE,
             pipeline: actors::Options::default(),
             models: scoring::Options::default(),
             projection: sqlite::Options::default(),
@@ -157,11 +161,17 @@ impl Config {
             let (key, message) = fault.split_once(": ").unwrap_or(("", &fault));
             (format!("pipeline.{key}"), message.to_owned())
         });
+        let shard = self.shard.fault().map(|(key, message)| (format!("shard.{key}"), message));
         let http = self.http.faults().into_iter().map(named);
         let cluster = self.kurrentdb.faults().into_iter().map(named);
         let wire = self.wire.faults().into_iter().map(named);
-        let found =
-            pipeline.chain(cluster).chain(http).chain(wire).chain(self.log.faults().into_iter().map(named));
+        let found = shard
+            .into_iter()
+            .chain(pipeline)
+            .chain(cluster)
+            .chain(http)
+            .chain(wire)
+            .chain(self.log.faults().into_iter().map(named));
         found.map(|(key, message)| Fault { place: "configuration".to_owned(), key, message }).collect()
     }
 }

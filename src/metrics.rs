@@ -97,6 +97,9 @@ metrics_table! {
     counter users_recovered, "intentd_users_recovered_total", Count, "Users brought to memory from the log.";
     counter users_passivated, "intentd_users_passivated_total", Count, "Users put out of memory, by reason.", reason;
     counter users_restarted, "intentd_users_restarted_total", Count, "User actors that began again from the log: after a failure, or as asked.", reason;
+    gauge shard_info, "intentd_shard_info", Count, "Always 1; the labels name whose users are folded here.", index, count;
+    counter fenced, "intentd_fenced_total", Count,
+        "Appends of decisions that met what another instance wrote, by what stood there.", found;
     counter snapshots, "intentd_snapshots_total", Count, "Snapshots, by what became of them.", result;
 
     counter signals, "intentd_signals_total", Count, "Signals detected.", signal;

@@ -12,7 +12,10 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::flow::Flow;
 use super::options::Options;
+use super::overlap::{Overlap, Sign};
+use super::root::Parts;
 use super::user;
 use crate::domain::entity::Ticket;
 use crate::domain::event::{NewEvent, Recorded};
@@ -50,11 +53,12 @@ pub(super) struct Handle(ActorRef<Message>);
 
 impl Handle {
     pub(super) async fn start(
-        store: Arc<dyn EventStore>,
-        options: Options,
+        parts: &Parts,
+        flow: Arc<Flow>,
         root: ActorCell,
     ) -> Result<Self, ractor::SpawnErr> {
-        let appender = AppenderActor { store, options };
+        let (store, options) = (Arc::clone(&parts.store), parts.options.clone());
+        let appender = AppenderActor { store, flow, options };
         Actor::spawn_linked(None, appender, (), root).await.map(|(actor, _ended)| Self(actor))
     }
 
@@ -72,6 +76,7 @@ impl Handle {
 
 struct AppenderActor {
     store: Arc<dyn EventStore>,
+    flow: Arc<Flow>,
     options: Options,
 }
 
@@ -138,12 +143,13 @@ impl AppenderActor {
 
     fn call(&self, myself: &ActorRef<Message>, state: &mut State, jobs: Vec<Job>) {
         state.busy = true;
-        let (store, myself) = (Arc::clone(&self.store), myself.clone());
+        let (store, flow, myself) = (Arc::clone(&self.store), Arc::clone(&self.flow), myself.clone());
+        let is_first = state.failures == 0;
         // Ended calls are taken out, so that the set holds one at most.
         while state.calls.try_join_next().is_some() {}
         state.calls.spawn(async move {
             let began = Instant::now();
-            let answer = append(&*store, &jobs).await;
+            let answer = append(&*store, &jobs, is_first, &flow.overlap).await;
             crate::metrics::stage_duration("append", began.elapsed());
             if myself.send_message(Message::Done { jobs, answer }).is_err() {
                 tracing::debug!("an append for an appender that has ended");
@@ -201,17 +207,32 @@ impl AppenderActor {
     }
 }
 
-async fn append(store: &dyn EventStore, jobs: &[Job]) -> Result<Vec<Answer>, Error> {
+/// Appends and looks at what stands there. Tried again, finding our own is no sign of anybody else.
+async fn append(
+    store: &dyn EventStore,
+    jobs: &[Job],
+    is_first: bool,
+    overlap: &Overlap,
+) -> Result<Vec<Answer>, Error> {
     let answers = store.append(jobs.iter().map(|job| job.append.clone()).collect()).await?;
     let mut told = Vec::with_capacity(answers.len());
     for (job, answer) in jobs.iter().zip(answers) {
         told.push(match answer {
             Ok(appended) if appended.appended == 0 && !stands(store, &job.append).await? => {
                 crate::metrics::stage_errors("append", "foreign", 1);
+                overlap.saw(Sign::Foreign);
                 Err(Refused::Foreign)
             }
-            Ok(appended) => Ok(appended),
-            Err(conflict) => Err(Refused::Conflict(Box::new(conflict))),
+            Ok(appended) => {
+                if is_first && appended.appended == 0 {
+                    overlap.saw(Sign::Repeated);
+                }
+                Ok(appended)
+            }
+            Err(conflict) => {
+                overlap.saw(Sign::Conflict);
+                Err(Refused::Conflict(Box::new(conflict)))
+            }
         });
     }
     Ok(told)

@@ -1,6 +1,7 @@
-//! The running daemon as the outside may ask it: the port of [`crate::commands`] over the actors.
+//! The running daemon: what each call of the outside does with actors, log and view.
 //!
-//! Law: a call answers when its effect is durable and the view shows it, or says that it does not know. Called by `http`.
+//! Law: a call answers when its effect is durable and the view shows it, or says that it does not know. What only a user's own
+//! actor can do is refused where another instance has that user. Called by `calls`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,20 +17,18 @@ use super::flow::Flow;
 use super::projector::Told;
 use super::requests::Request;
 use super::root::{self, Parts};
-use super::{history, registry};
-use crate::commands::{
-    Commands, Error, Ingest, Ingested, NotReady, OutcomeGiven, Processed, UserScores, Watching,
-};
-use crate::domain::alert::Status;
+use super::{elsewhere, history, registry};
+use crate::commands::{Error, Ingest, Ingested, Processed};
 use crate::domain::entity::{Answer, Command, Description, LastScore};
 use crate::domain::event::Position;
-use crate::domain::id::{AlertId, UserId, stream};
+use crate::domain::id::{UserId, stream};
 use crate::domain::market::Market;
+use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 use crate::error::Chain;
 use crate::metrics;
 use crate::projection::AlertChange;
-use crate::store::{self, Append, BoxFuture, Direction};
+use crate::store::{self, Append, Direction};
 
 /// The running daemon. Clones are the same one.
 #[derive(Clone)]
@@ -50,11 +49,11 @@ fn number(count: u64) -> f64 {
     count as f64
 }
 
-fn unavailable(reason: impl Into<String>) -> Error {
+pub(super) fn unavailable(reason: impl Into<String>) -> Error {
     Error::Unavailable { reason: reason.into() }
 }
 
-fn from_store(error: &store::Error) -> Error {
+pub(super) fn from_store(error: &store::Error) -> Error {
     unavailable(Chain(error).to_string())
 }
 
@@ -140,12 +139,16 @@ impl Inner {
     }
 
     /// How long the feed and the view have been behind the log.
-    fn lags(&self) -> (Duration, Duration) {
+    pub(super) fn lags(&self) -> (Duration, Duration) {
         let shown = *self.told.position.borrow();
         (self.flow.lag.behind(self.flow.handed_through()), self.told.lag.behind(shown))
     }
 
-    async fn within<T>(&self, what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub(super) async fn within<T>(
+        &self,
+        what: &str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(unavailable("the daemon is stopping"));
         }
@@ -156,7 +159,7 @@ impl Inner {
     }
 
     /// Refuses users of whom the log holds nothing: a mistyped id must not make a user.
-    async fn known(&self, users: &[UserId]) -> Result<(), Error> {
+    pub(super) async fn known(&self, users: &[UserId]) -> Result<(), Error> {
         for user in users {
             let name = stream::user(user);
             let page = self.parts.store.read_stream(&name, None, Direction::Forwards, 1).await;
@@ -182,8 +185,11 @@ impl Inner {
         answer.await.ok()
     }
 
-    /// Asks a user once; waits until the view shows the answer.
-    async fn command(&self, user: &UserId, command: Command) -> Result<Answer, Error> {
+    /// Asks a user of ours once; waits until the view shows the answer.
+    pub(super) async fn command(&self, user: &UserId, command: Command) -> Result<Answer, Error> {
+        if !self.parts.shard.holds(user) {
+            return Err(Error::Elsewhere { owner: self.parts.shard.owner_of(user) });
+        }
         let Some((answer, facts_at)) = self.ask(user, command).await else {
             return Err(unavailable("the user is being brought to memory; ask again"));
         };
@@ -204,16 +210,15 @@ impl Inner {
     }
 
     /// Asks for scores through the log; answers when they are decided and shown.
-    async fn score(&self, wanted: Vec<Request>) -> Result<Vec<(UserId, u64, Vec<LastScore>)>, Error> {
+    pub(super) async fn score(
+        &self,
+        wanted: Vec<Request>,
+    ) -> Result<Vec<(UserId, u64, Vec<LastScore>)>, Error> {
         let batch = wanted.iter().map(Request::append).collect();
         let appended = self.append(batch).await?;
         let one = async |(request, appended): (Request, store::Appended)| {
             let revision = appended.revision;
-            let answer = self.query(&request.user, Command::AwaitRevision { revision }).await?;
-            let scores = match answer {
-                Answer::Scores { scores, .. } => scores,
-                Answer::Done { .. } | Answer::Description(_) => Vec::new(),
-            };
+            let scores = self.scores_at(&request.user, revision).await?;
             let of =
                 |score: &LastScore| request.models.is_empty() || request.models.contains(&score.model_type);
             Ok((request.user, revision, scores.into_iter().filter(of).collect()))
@@ -221,7 +226,22 @@ impl Inner {
         join_all(wanted.into_iter().zip(appended).map(one)).await.into_iter().collect()
     }
 
-    async fn ingest(&self, events: Vec<Ingest>) -> Result<Ingested, Error> {
+    /// The newest scores of a user, once everything up to a revision is decided.
+    async fn scores_at(&self, user: &UserId, revision: u64) -> Result<Vec<LastScore>, Error> {
+        if !self.parts.shard.holds(user) {
+            let decided = elsewhere::decided(&self.parts, user, revision).await;
+            self.told.shows(decided.map_err(|error| from_store(&error))?).await;
+            let description = elsewhere::describe(&self.parts, user, self.now()).await;
+            let description = description.map_err(|error| from_store(&error))?;
+            return Ok(description.map_or_else(Vec::new, |description| description.scores));
+        }
+        match self.query(user, Command::AwaitRevision { revision }).await? {
+            Answer::Scores { scores, .. } => Ok(scores),
+            Answer::Done { .. } | Answer::Description(_) => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) async fn ingest(&self, events: Vec<Ingest>) -> Result<Ingested, Error> {
         let Ok(_place) = self.ingesting.try_acquire() else {
             return Err(unavailable("too many appends are under way; try again in a second"));
         };
@@ -240,10 +260,10 @@ impl Inner {
         Ok(done)
     }
 
-    async fn process_signals(&self, limit: usize) -> Result<Processed, Error> {
+    pub(super) async fn process_signals(&self, limit: usize) -> Result<Processed, Error> {
         let began = Instant::now();
         let views = Arc::clone(&self.parts.views);
-        let waiting = tokio::task::spawn_blocking(move || views.unscored(limit)).await;
+        let waiting = tokio::task::spawn_blocking(move || views.unscored(limit, Shard::WHOLE)).await;
         let waiting = waiting.map_err(|error| unavailable(error.to_string()))?;
         let waiting = waiting.map_err(|error| unavailable(error.to_string()))?;
         let now = self.now();
@@ -264,11 +284,14 @@ impl Inner {
         Ok(done)
     }
 
-    async fn describe(&self, user: &UserId) -> Result<Option<Description>, Error> {
+    pub(super) async fn describe(&self, user: &UserId) -> Result<Option<Description>, Error> {
         let name = stream::user(user);
         let page = self.parts.store.read_stream(&name, None, Direction::Forwards, 1).await;
         if !page.map_err(|error| from_store(&error))?.exists {
             return Ok(None);
+        }
+        if !self.parts.shard.holds(user) {
+            return elsewhere::describe(&self.parts, user, self.now()).await.map_err(|e| from_store(&e));
         }
         // The registry puts its own market in.
         let command = Command::Describe { as_of: self.now(), market: Arc::new(Market::default()) };
@@ -278,7 +301,7 @@ impl Inner {
         }
     }
 
-    async fn events(&self, user: &UserId, revisions: Vec<u64>) -> Result<Vec<Bytes>, Error> {
+    pub(super) async fn events(&self, user: &UserId, revisions: Vec<u64>) -> Result<Vec<Bytes>, Error> {
         let name = stream::user(user);
         let mut found = Vec::with_capacity(revisions.len());
         for revision in revisions {
@@ -287,113 +310,5 @@ impl Inner {
             found.extend(page.events.into_iter().filter(|it| it.revision == revision).map(|it| it.data));
         }
         Ok(found)
-    }
-}
-
-impl Commands for Daemon {
-    fn ingest(&self, events: Vec<Ingest>) -> BoxFuture<'_, Result<Ingested, Error>> {
-        Box::pin(self.0.within("the append", self.0.ingest(events)))
-    }
-
-    fn score(
-        &self,
-        users: Vec<UserId>,
-        model_types: Vec<String>,
-    ) -> BoxFuture<'_, Result<Vec<UserScores>, Error>> {
-        Box::pin(self.0.within("the scores", async move {
-            self.0.known(&users).await?;
-            let now = self.0.now();
-            let requests =
-                users.into_iter().map(|user| Request::asked(user, model_types.clone(), now)).collect();
-            let scored = self.0.score(requests).await?;
-            Ok(scored.into_iter().map(|(user, _, scores)| UserScores { user, scores }).collect())
-        }))
-    }
-
-    fn process_signals(&self, limit: usize) -> BoxFuture<'_, Result<Processed, Error>> {
-        Box::pin(self.0.within("the scores", self.0.process_signals(limit)))
-    }
-
-    fn set_status(
-        &self,
-        user: UserId,
-        alert: AlertId,
-        status: Status,
-        note: Option<String>,
-        snooze_until: Option<Timestamp>,
-        by: String,
-    ) -> BoxFuture<'_, Result<(), Error>> {
-        let command = Command::SetStatus { alert, status, note, snooze_until, by };
-        Box::pin(self.0.within("the move", async move { self.0.command(&user, command).await.map(drop) }))
-    }
-
-    fn record_outcome(
-        &self,
-        user: UserId,
-        alert: AlertId,
-        given: OutcomeGiven,
-    ) -> BoxFuture<'_, Result<(), Error>> {
-        let OutcomeGiven { outcome, converted, conversion_value, occurred_at, note, by } = given;
-        let occurred_at = occurred_at.unwrap_or_else(|| (self.0.parts.wall)());
-        let command =
-            Command::RecordOutcome { alert, outcome, converted, conversion_value, occurred_at, note, by };
-        Box::pin(self.0.within("the outcome", async move { self.0.command(&user, command).await.map(drop) }))
-    }
-
-    fn describe(
-        &self,
-        user: UserId,
-        as_of: Option<Timestamp>,
-    ) -> BoxFuture<'_, Result<Option<Description>, Error>> {
-        Box::pin(self.0.within("the user", async move {
-            match as_of {
-                None => self.0.describe(&user).await,
-                Some(as_of) => {
-                    history::describe(&self.0.parts, &user, as_of).await.map_err(|e| from_store(&e))
-                }
-            }
-        }))
-    }
-
-    fn unpark(&self, user: UserId, revision: u64, by: String) -> BoxFuture<'_, Result<(), Error>> {
-        let command = Command::Unpark { revision, by };
-        Box::pin(self.0.within("the event", async move { self.0.command(&user, command).await.map(drop) }))
-    }
-
-    fn events(&self, user: UserId, revisions: Vec<u64>) -> BoxFuture<'_, Result<Vec<Bytes>, Error>> {
-        Box::pin(self.0.within("the events", async move { self.0.events(&user, revisions).await }))
-    }
-
-    fn watching(&self) -> Watching {
-        self.0.parts.watch.read(self.0.now())
-    }
-
-    fn not_ready(&self) -> Vec<NotReady> {
-        let mut reasons = (self.0.parts.models)();
-        let mut add = |component: &str, reason: String| {
-            reasons.push(NotReady { component: component.to_owned(), reason });
-        };
-        if self.0.stopping.load(Ordering::Acquire) {
-            add("stopping", "the daemon is stopping".to_owned());
-        }
-        if let Some(reason) = self.0.root.reason() {
-            add("daemon", format!("it cannot go on and ends: {reason}"));
-        }
-        if let Err(error) = self.0.parts.store.writable() {
-            add("store", Chain(&error).to_string());
-        }
-        let (feed, view) = self.0.lags();
-        let lag_max = self.0.parts.options.lag_max;
-        if !self.0.flow.has_caught_up() {
-            add("feed", "the log is still being read; wait".to_owned());
-        } else if feed > lag_max {
-            add("feed", format!("users have not seen what was appended {}s ago", feed.as_secs()));
-        }
-        if !*self.0.told.caught_up.borrow() {
-            add("projection", "the view is still being built; wait".to_owned());
-        } else if view > lag_max {
-            add("projection", format!("the view does not show what was appended {}s ago", view.as_secs()));
-        }
-        reasons
     }
 }

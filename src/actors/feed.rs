@@ -23,6 +23,7 @@ use super::registry;
 use crate::domain::event::{Position, Recorded};
 use crate::domain::id::stream;
 use crate::domain::market::Market;
+use crate::domain::shard::Shard;
 use crate::error::Chain;
 use crate::store::checkpoint::{Checkpoint, Checkpoints};
 use crate::store::{self, Direction, EventStore, Filter};
@@ -35,6 +36,7 @@ pub(super) struct Parts {
     pub(super) checkpoints: Arc<dyn Checkpoints>,
     pub(super) registry: registry::Handle,
     pub(super) flow: Arc<Flow>,
+    pub(super) shard: Shard,
     pub(super) options: Options,
 }
 
@@ -146,7 +148,8 @@ impl FeedActor {
         let Some(position) = self.0.flow.checkpoint().filter(|position| Some(*position) > state.kept) else {
             return;
         };
-        let checkpoint = Checkpoint { store: self.0.store.id(), position, clock: self.0.flow.clock() };
+        let Parts { store, shard, flow, .. } = &self.0;
+        let checkpoint = Checkpoint { store: store.id(), shard: *shard, position, clock: flow.clock() };
         let checkpoints = Arc::clone(&self.0.checkpoints);
         match tokio::task::spawn_blocking(move || checkpoints.save(checkpoint)).await {
             Ok(Ok(())) => state.kept = Some(position),
@@ -254,15 +257,23 @@ async fn subscribe(parts: &Parts, failures: &mut u32) -> Result<Infallible, stor
     }
 }
 
-/// Takes the market's events into the market; what remains is the users'.
+/// Takes the market's events into the market, and other shards' users out; what remains is for our users.
 fn sort(
     parts: &Parts,
     market: &mut Arc<Market>,
     handed: Option<Position>,
     mut events: Vec<Recorded>,
 ) -> Vec<Recorded> {
+    let is_foreign = |event: &Recorded| {
+        !parts.shard.is_whole()
+            && event.stream.strip_prefix(stream::USER).is_some_and(|user| !parts.shard.holds_name(user))
+    };
+    // The log's clock goes by all users; of many events that are not ours the newest says enough, and the others cost nothing.
+    if let Some(newest) = events.iter().rfind(|event| is_foreign(event)) {
+        parts.core.occurred_at(newest).into_iter().for_each(|at| parts.flow.saw(at));
+    }
     events.retain(|event| {
-        if handed >= Some(event.position) {
+        if handed >= Some(event.position) || is_foreign(event) {
             return false;
         }
         if !event.stream.starts_with(stream::MARKET) {

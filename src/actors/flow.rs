@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 use super::lag::Lag;
+use super::overlap::Overlap;
 use super::registry;
 use crate::domain::event::{Position, Recorded, Revision};
 use crate::domain::market::Market;
@@ -49,6 +50,8 @@ pub(super) struct Flow {
     room: Notify,
     /// How long the feed has been behind (feed).
     pub(super) lag: Lag,
+    /// Whether others decide about our users (appender).
+    pub(super) overlap: Overlap,
 }
 
 fn encode(position: Option<Position>) -> u64 {

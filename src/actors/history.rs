@@ -8,7 +8,7 @@ use super::feed;
 use super::root::Parts;
 use crate::domain::codec::decode_metadata;
 use crate::domain::entity::{Answer, Command, Description, Effect, Input, Token};
-use crate::domain::event::{Recorded, Revision};
+use crate::domain::event::{Position, Recorded, Revision};
 use crate::domain::id::{UserId, stream};
 use crate::domain::time::Timestamp;
 use crate::store::{Direction, Error, EventStore};
@@ -29,19 +29,22 @@ pub(super) async fn alerts_of(
     Ok(opened.filter(|fact| source(fact) == Some(revision)).count() as u64)
 }
 
-fn source(fact: &Recorded) -> Option<Revision> {
+/// How far of the user's events a fact has seen.
+pub(super) fn source(fact: &Recorded) -> Option<Revision> {
     decode_metadata(&fact.metadata).ok()?.source_revision
 }
 
-/// The user as it stood: its events up to the first one later than `as_of`, and the facts that followed from them.
+/// The user as it stood: its events up to the first one later than `until` ([`Timestamp::MAX`]: all there are), and the facts
+/// that followed from them; windows are read as of `as_of`.
 pub(super) async fn describe(
     parts: &Parts,
     user: &UserId,
+    until: Timestamp,
     as_of: Timestamp,
 ) -> Result<Option<Description>, Error> {
     let Parts { store, core, .. } = parts;
     let (events, exists) = all(parts, &stream::user(user), |event| {
-        core.occurred_at(event).is_none_or(|occurred_at| occurred_at <= as_of)
+        core.occurred_at(event).is_none_or(|occurred_at| occurred_at <= until)
     })
     .await?;
     if !exists {
@@ -52,7 +55,10 @@ pub(super) async fn describe(
         source(fact).is_none_or(|source| through.is_some_and(|(revision, _)| source <= revision))
     })
     .await?;
-    let position = through.map(|(_, position)| position);
+    // Now, the market is what it is now; then, it was what the last event saw.
+    let present = || Position(i64::MAX.cast_unsigned());
+    let position =
+        if until == Timestamp::MAX { Some(present()) } else { through.map(|(_, position)| position) };
     let market = Arc::new(feed::market_of(store, core, parts.options.page_max, position).await?);
     let mut entity = core.entity(user, None);
     // What it wants done was done, or was never to be.

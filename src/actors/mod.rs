@@ -15,8 +15,10 @@
 
 mod appender;
 mod asked;
+mod calls;
 mod core;
 mod daemon;
+mod elsewhere;
 mod failure;
 mod feed;
 mod flow;
@@ -24,6 +26,7 @@ mod gather;
 mod history;
 mod lag;
 mod options;
+mod overlap;
 mod projector;
 mod recovery;
 mod registry;

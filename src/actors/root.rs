@@ -22,11 +22,12 @@ use super::{appender, feed, registry, scorer, sweeper};
 use crate::commands::NotReady;
 use crate::domain::backoff::{Restarts, Verdict};
 use crate::domain::market::Market;
+use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 use crate::error::Chain;
 use crate::projection::Views;
 use crate::scoring::Challengers;
-use crate::store::checkpoint::{self, Checkpoints};
+use crate::store::checkpoint::{self, Checkpoint, Checkpoints};
 use crate::store::snapshot::Snapshots;
 use crate::store::{self, EventStore};
 
@@ -55,6 +56,8 @@ pub struct Parts {
     pub watch: Arc<Watch>,
     /// The wall clock.
     pub wall: fn() -> Timestamp,
+    /// Whose users are ours.
+    pub shard: Shard,
     /// The bounds.
     pub options: Options,
 }
@@ -84,7 +87,7 @@ impl From<SpawnErr> for StartError {
 /// # Errors
 /// What a start needs cannot be read.
 pub async fn start(parts: Parts) -> Result<Daemon, StartError> {
-    let kept = parts.checkpoints.load(parts.store.id())?;
+    let kept = parts.checkpoints.load(parts.store.id())?.filter(|kept| is_ours(kept, parts.shard));
     let position = kept.map(|kept| kept.position);
     let flow = Arc::new(Flow::new(position, kept.map_or(Timestamp::MIN, |kept| kept.clock)));
     let market = feed::market_of(&parts.store, &parts.core, parts.options.page_max, position).await?;
@@ -98,6 +101,20 @@ pub async fn start(parts: Parts) -> Result<Daemon, StartError> {
     let registry = registry.await.map_err(|gone| SpawnErr::StartupFailed(Box::new(gone)))?;
     let ingesting = Semaphore::new(parts.options.ingest_max);
     Ok(Daemon(Arc::new(Inner { parts, registry, flow, told, root, ingesting, stopping: false.into() })))
+}
+
+/// Whether a checkpoint says of all our users that they are settled.
+fn is_ours(kept: &Checkpoint, shard: Shard) -> bool {
+    let covers = shard.is_covered_by(&[kept.shard]);
+    if !covers {
+        let (ours, of) = (shard.to_string(), kept.shard.to_string());
+        tracing::warn!(
+            ours,
+            of,
+            "the checkpoint is of another shard's users: the log is read from its start"
+        );
+    }
+    covers
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,8 +194,7 @@ impl Actor for RootActor {
         (arguments, market, ready): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let (root, parts) = (myself.get_cell(), &arguments.parts);
-        let appender =
-            appender::Handle::start(Arc::clone(&parts.store), parts.options.clone(), root.clone()).await?;
+        let appender = appender::Handle::start(parts, Arc::clone(&arguments.flow), root.clone()).await?;
         let scorer = scorer::Handle::start(
             Arc::clone(&parts.scorers),
             Arc::clone(&parts.challengers),
@@ -269,6 +285,7 @@ impl State {
                     checkpoints: Arc::clone(&parts.checkpoints),
                     registry: self.registry.clone(),
                     flow: Arc::clone(flow),
+                    shard: parts.shard,
                     options: parts.options.clone(),
                 };
                 self.feed = Some(feed::Handle::start(parts, root).await?);

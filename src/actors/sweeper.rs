@@ -1,6 +1,6 @@
 //! Lets time pass for users whom no event wakes: alerts expire, snoozes end, failed scores are asked for again.
 //!
-//! Law: time is the log's clock, never ahead of the events read. A failed score is asked for again soon a few times, then with
+//! Law: time is the log's clock, never ahead of the events read; other shards' users are swept by their own instance. A failed score is asked for again soon a few times, then with
 //! the sweep, so that a model that is gone for good costs little.
 
 use std::sync::Arc;
@@ -93,19 +93,21 @@ impl Actor for SweeperActor {
 
 impl SweeperActor {
     async fn sweep(&self) {
-        let Parts { views, options, wall, .. } = &self.0.parts;
+        let Parts { views, options, wall, shard, .. } = &self.0.parts;
         let now = self.0.flow.now(wall());
-        let (views, limit) = (Arc::clone(views), options.sweep_max);
-        if let Some(users) = look(move || views.due(now, limit)).await.filter(|users| !users.is_empty()) {
+        let (views, limit, shard) = (Arc::clone(views), options.sweep_max, *shard);
+        if let Some(users) =
+            look(move || views.due(now, limit, shard)).await.filter(|users| !users.is_empty())
+        {
             crate::metrics::stage_events("sweep", users.len() as u64);
             self.0.registry.sweep(users, now);
         }
     }
 
     async fn rescore(&self, state: &mut State) {
-        let Parts { views, options, wall, store, .. } = &self.0.parts;
-        let (views, limit) = (Arc::clone(views), options.sweep_max);
-        let Some(waiting) = look(move || views.unscored(limit)).await else { return };
+        let Parts { views, options, wall, store, shard, .. } = &self.0.parts;
+        let (views, limit, shard) = (Arc::clone(views), options.sweep_max, *shard);
+        let Some(waiting) = look(move || views.unscored(limit, shard)).await else { return };
         let now = self.0.flow.now(wall());
         let backoff = Backoff { first: options.rescore_first, max: options.sweep_every };
         let mut before = std::mem::take(&mut state.again);

@@ -15,6 +15,7 @@ mod parked;
 mod rebuild;
 mod remote;
 mod run;
+mod shards;
 mod simulate;
 mod starting;
 mod store;
@@ -82,6 +83,8 @@ enum Command {
     Parked(parked::Parked),
     /// Delete what is derived, so that it is made again from the log.
     Rebuild(rebuild::Rebuild),
+    /// Whose users are whose, where several instances share one log.
+    Shards(shards::Shards),
     /// What is written into the log, for whoever reads it there.
     Events(events::Events),
     /// Is everything in order? Names every fault at once.
@@ -170,6 +173,7 @@ pub fn main() -> ExitCode {
         Command::Models(command) => command.run(&cli.global),
         Command::Parked(command) => command.run(&cli.global),
         Command::Rebuild(command) => command.run(&cli.global),
+        Command::Shards(command) => command.run(&cli.global),
         Command::Events(command) => command.run(),
         Command::Check(command) => command.run(&cli.global),
         Command::Simulate(command) => command.run(),

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::commands::Commands as _;
 use crate::commands::models::{Models as _, Who};
 use crate::config::Config;
+use crate::domain::shard::Shard;
 use crate::{http, metrics, telemetry};
 
 /// How often the gauges are looked at and the watchdog is told.
@@ -46,7 +47,7 @@ impl Run {
                 tracing::info!(%address, "speaking the KurrentDB protocol");
             }
             tracing::info!(%address, data_dir = %shown(&config), "serving");
-            let ended = until_stopped(&app).await;
+            let ended = until_stopped(&app, config.shard).await;
             notify(&[NotifyState::Stopping]);
             app.stop().await;
             ended
@@ -69,7 +70,7 @@ pub(crate) fn start_failed(error: &crate::app::StartError) -> Failure {
     Failure::of(code, "cannot start", error)
 }
 
-async fn until_stopped(app: &App) -> Result<(), Failure> {
+async fn until_stopped(app: &App, shard: Shard) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::of(code::SOFTWARE, "signals", &error);
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -77,6 +78,7 @@ async fn until_stopped(app: &App) -> Result<(), Failure> {
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     metrics::build_info(env!("CARGO_PKG_VERSION"), option_env!("INTENTD_COMMIT").unwrap_or("unknown"), 1.0);
+    metrics::shard_info(&shard.index.to_string(), &shard.count.to_string(), 1.0);
     let mut told_ready = false;
     loop {
         tokio::select! {
@@ -108,7 +110,7 @@ async fn reload(app: &App) {
 /// Tells the service manager that we are alive and, once everything is caught up, that we are ready.
 async fn tick(app: &App, told_ready: bool) -> bool {
     let lacking = app.daemon.not_ready();
-    for component in ["store", "feed", "models", "projection"] {
+    for component in ["store", "feed", "models", "projection", "shard"] {
         let ready = !lacking.iter().any(|lack| lack.component == component);
         metrics::ready(component, f64::from(u8::from(ready)));
     }
@@ -116,8 +118,9 @@ async fn tick(app: &App, told_ready: bool) -> bool {
     app.daemon.gauges().await;
     app.models.gauges();
     notify(&[NotifyState::Watchdog]);
-    // Models may be missing for long; what they would score waits, and everything else works.
-    let serves = lacking.iter().all(|lack| lack.component == "models");
+    // Models may be missing for long; what they would score waits, and everything else works. So it does beside another
+    // instance with the same users, and a service manager that killed one of the two would choose the wrong one.
+    let serves = lacking.iter().all(|lack| lack.component == "models" || lack.component == "shard");
     if serves && !told_ready {
         notify(&[NotifyState::Ready]);
         tracing::info!(degraded = !lacking.is_empty(), "ready");

@@ -10,6 +10,7 @@ use crate::domain::entity::{Description, LastScore, Refusal};
 use crate::domain::event::Position;
 use crate::domain::id::{AlertId, UserId};
 use crate::domain::quality::Reading;
+use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 use crate::store::BoxFuture;
 
@@ -37,6 +38,12 @@ pub enum Error {
     NotFound {
         /// What.
         what: String,
+    },
+    /// Another instance has the user.
+    #[error("the user is one of shard {owner}: ask its instance")]
+    Elsewhere {
+        /// Which.
+        owner: Shard,
     },
     /// The user's entity refused.
     #[error(transparent)]
@@ -132,7 +139,7 @@ pub struct Watched {
 /// A reason for not being ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotReady {
-    /// `store`, `feed`, `models`, `projection`, `stopping`.
+    /// `store`, `feed`, `models`, `projection`, `shard`, `stopping`.
     pub component: String,
     /// What is wrong, and the way out.
     pub reason: String,

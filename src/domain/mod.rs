@@ -20,6 +20,7 @@ pub mod policy;
 pub mod quality;
 pub mod roster;
 pub mod score;
+pub mod shard;
 pub mod signal;
 pub mod time;
 pub mod truth;

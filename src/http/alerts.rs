@@ -157,6 +157,7 @@ pub(super) async fn get(call: Call) -> Result<Response, Problem> {
         (status = 409, description = "The move is not allowed.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is no JSON.", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "Another instance has this user: `shard` says which.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "It makes no sense here.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not now.", body = Problem, content_type = "application/problem+json"),
     ))]

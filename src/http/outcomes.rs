@@ -26,6 +26,7 @@ use crate::commands::OutcomeGiven;
         (status = 404, description = "There is no such alert.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is no JSON.", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "Another instance has this user: `shard` says which.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "It makes no sense here.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not now.", body = Problem, content_type = "application/problem+json"),
     ))]

@@ -45,6 +45,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
         (status = 204, description = "It is folded again from now on."),
         (status = 404, description = "The revision is no number, or no such event.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The event is not parked.", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "Another instance has this user: `shard` says which.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not now.", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn replay(call: Call) -> Result<Response, Problem> {

@@ -16,6 +16,7 @@ use super::dto::Status;
 use crate::commands::{self, NotReady, models};
 use crate::domain::codec;
 use crate::domain::entity::Refusal;
+use crate::domain::shard::Shard;
 use crate::error::Chain;
 use crate::projection;
 
@@ -64,7 +65,7 @@ impl From<codec::Fault> for Fault {
 /// A reason for not being ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Reason {
-    /// `store`, `feed`, `models`, `projection`, `stopping`.
+    /// `store`, `feed`, `models`, `projection`, `shard`, `stopping`.
     component: String,
     /// What is wrong, and the way out.
     reason: String,
@@ -92,6 +93,15 @@ pub(super) struct Problem {
     rare: Box<Rare>,
 }
 
+/// The users of one instance.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+struct ShardOf {
+    /// Which part, from 0.
+    index: u32,
+    /// How many parts there are.
+    count: u32,
+}
+
 /// What few problems have.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -102,6 +112,9 @@ struct Rare {
     /// For a move that is not allowed: where the alert may go from where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     allowed: Option<Vec<Status>>,
+    /// For a user of another instance: its shard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<ShardOf>,
     /// For a daemon that is not ready: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     reasons: Option<Vec<Reason>>,
@@ -207,6 +220,18 @@ impl Problem {
             "The body is of a kind that is not read here",
             detail,
         )
+    }
+
+    /// 421: another instance has the user.
+    fn elsewhere(owner: Shard) -> Self {
+        let mut problem = Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "other-shard",
+            "Another instance has this user",
+            format!("the user is one of shard {owner}: send this to its instance"),
+        );
+        problem.rare.shard = Some(ShardOf { index: owner.index, count: owner.count });
+        problem
     }
 
     /// 503: not now.
@@ -315,6 +340,7 @@ impl From<commands::Error> for Problem {
                 Self::timeout(&what)
             }
             commands::Error::NotFound { what } => Self::not_found(format!("there is no {what}")),
+            commands::Error::Elsewhere { owner } => Self::elsewhere(owner),
             commands::Error::Refused(refusal) => refusal.into(),
         }
     }

@@ -13,6 +13,7 @@
 //! rollback in the log; where that one no longer passes, the one that served before it, as a rollback; where the log has
 //! none, the newest by name that passes. Made by `app`; asked by `http` and the command line.
 
+mod follow;
 mod record;
 mod shadow;
 mod steps;
@@ -24,6 +25,7 @@ use crate::commands::models::{
     Change, Error, ModelChange, ModelFact, ModelView, Models, Part, VersionView, Who,
 };
 use crate::domain::catalog::{Catalog, ModelIx, ModelSpec};
+use crate::domain::event::Position;
 use crate::domain::model::ModelRecord;
 use crate::domain::quality::Trained;
 use crate::domain::time::Timestamp;
@@ -55,6 +57,8 @@ struct Inner {
     parts: Parts,
     champions: Live,
     challengers: Live,
+    /// The log was read up to here when the registry was made.
+    read_through: Option<Position>,
     /// The fold of each model's stream, in the catalogue's order. Held for the whole of a change.
     records: Mutex<Vec<ModelRecord>>,
     /// Why a model has no version that serves.
@@ -76,7 +80,9 @@ impl ModelRegistry {
         let count = parts.catalog.models.len();
         let records = Mutex::new(vec![ModelRecord::default(); count]);
         let lacking = Mutex::new(vec![None; count]);
-        let inner = Inner { parts, champions, challengers, records, lacking };
+        // Before the streams are read: what comes between is then read twice, and not never.
+        let read_through = parts.store.head().await.map_err(|error| unavailable(&error))?;
+        let inner = Inner { parts, read_through, champions, challengers, records, lacking };
         let registry = Self(Arc::new(inner));
         registry.apart(Inner::start).await?;
         Ok(registry)

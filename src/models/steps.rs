@@ -36,7 +36,7 @@ pub(super) enum By {
     Rollback,
 }
 
-fn wait<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn wait<T>(work: impl Future<Output = T>) -> T {
     // The registry works on blocking threads only.
     Handle::current().block_on(work)
 }
@@ -51,9 +51,8 @@ impl Inner {
             let ix = ModelIx(at);
             match &shelf {
                 Ok(shelf) => {
-                    let refused = Vec::new();
-                    let mut turn =
-                        Turn { inner: self, shelf, ix, spec, record, who: &who, refused, strict: false };
+                    let turn = Turn::new(self, shelf, ix, spec, record, &who);
+                    let mut turn = Turn { strict: false, ..turn };
                     let candidates = turn.at_start();
                     turn.settle(candidates)?;
                     turn.resume_challenger()?;
@@ -77,10 +76,16 @@ impl Inner {
                 continue;
             }
             wait(record::refresh(&*self.parts.store, &spec.name, record))?;
-            let (ix, refused) = (ModelIx(at), Vec::new());
-            let mut turn = Turn { inner: self, shelf: &shelf, ix, spec, record, who, refused, strict: true };
+            let ix = ModelIx(at);
+            let mut turn = Turn::new(self, &shelf, ix, spec, record, who);
+            let previous = turn.live(&self.champions);
+            turn.follow();
+            let has_followed = turn.live(&self.champions) != previous;
             let candidates = turn.at_reload();
-            let result = turn.settle(candidates)?;
+            let mut result = turn.settle(candidates)?;
+            if has_followed && result == Reloaded::Unchanged {
+                result = Reloaded::Activated { previous };
+            }
             turn.resume_challenger()?;
             let (refused, version) = (turn.refused, self.champions.current(ix));
             let version = version.map(|loaded| loaded.version.to_string());
@@ -97,8 +102,7 @@ impl Inner {
             return Err(Error::NotFound { what: format!("model {model}") });
         };
         wait(record::refresh(&*self.parts.store, model, record))?;
-        let mut turn =
-            Turn { inner: self, shelf: &shelf, ix, spec, record, who, refused: Vec::new(), strict: true };
+        let mut turn = Turn::new(self, &shelf, ix, spec, record, who);
         match change {
             Change::Activate { version } => turn.activate(&version)?,
             Change::RollBack { version } => turn.roll_back(version.as_deref())?,
@@ -109,7 +113,7 @@ impl Inner {
         Ok(self.view(ix, spec, turn.record))
     }
 
-    fn set_lacking(&self, model: ModelIx, reason: Option<String>) {
+    pub(super) fn set_lacking(&self, model: ModelIx, reason: Option<String>) {
         if let Some(reason) = &reason {
             tracing::warn!(reason, "no model serves; its signals wait for one");
         }
@@ -126,12 +130,26 @@ impl Inner {
     }
 }
 
+impl<'a> Turn<'a> {
+    /// A change that a log that cannot be written holds up.
+    pub(super) fn new(
+        inner: &'a Inner,
+        shelf: &'a Shelf,
+        ix: ModelIx,
+        spec: &'a ModelSpec,
+        record: &'a mut ModelRecord,
+        who: &'a Who,
+    ) -> Self {
+        Self { inner, shelf, ix, spec, record, who, refused: Vec::new(), strict: true }
+    }
+}
+
 impl Turn<'_> {
     pub(super) fn live(&self, live: &Live) -> Option<String> {
         live.current(self.ix).map(|loaded| loaded.version.to_string())
     }
 
-    fn pin(&self) -> Option<&String> {
+    pub(super) fn pin(&self) -> Option<&String> {
         self.inner.parts.options.pin.get(&self.spec.name)
     }
 
@@ -200,7 +218,7 @@ impl Turn<'_> {
         }
     }
 
-    fn check(&self, version: &str) -> Result<Loaded, Vec<Refusal>> {
+    pub(super) fn check(&self, version: &str) -> Result<Loaded, Vec<Refusal>> {
         let loaded = self.shelf.check(&self.inner.parts.catalog, self.spec, version)?;
         let found = &loaded.manifest.model_sha256;
         match self.record.served(version) {

@@ -7,6 +7,7 @@ use crate::domain::alert::{Outcome, Status};
 use crate::domain::event::{Cause, Position, Reason, SignalRef};
 use crate::domain::id::{AlertId, EventId, UserId};
 use crate::domain::policy::Priority;
+use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 
 /// Why a query has no answer.
@@ -313,17 +314,17 @@ pub trait Views: Send + Sync + 'static {
     /// Unavailable, unusable, or a bad cursor.
     fn parked(&self, limit: usize, cursor: Option<&str>) -> Result<Listed<ParkedView>, Error>;
 
-    /// Users some of whose models could not answer, longest since the newest failure first: asked again in turn.
+    /// Users of a shard some of whose models could not answer, longest since the newest failure first: asked again in turn.
     ///
     /// # Errors
     /// Unavailable or unusable.
-    fn unscored(&self, limit: usize) -> Result<Vec<UnscoredView>, Error>;
+    fn unscored(&self, limit: usize, shard: Shard) -> Result<Vec<UnscoredView>, Error>;
 
-    /// Users with an open or snoozed alert that ends (expires, wakes) at or before `now`.
+    /// Users of a shard with an open or snoozed alert that ends (expires, wakes) at or before `now`.
     ///
     /// # Errors
     /// Unavailable or unusable.
-    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<UserId>, Error>;
+    fn due(&self, now: Timestamp, limit: usize, shard: Shard) -> Result<Vec<UserId>, Error>;
 
     /// Alert changes after a position, oldest first, for a resumed event stream: each event's position and type, and the
     /// alert as it stands *now* (a resumed reader wants the present; every event's own content is in the alert's history).

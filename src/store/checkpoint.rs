@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::{Position, StoreId};
+use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 
 /// How far everything is decided and durable.
@@ -18,7 +19,10 @@ use crate::domain::time::Timestamp;
 pub struct Checkpoint {
     /// In which store.
     pub store: StoreId,
-    /// Everything up to here is settled.
+    /// Of whose users.
+    #[serde(default)]
+    pub shard: Shard,
+    /// Everything of theirs up to here is settled.
     pub position: Position,
     /// The log's clock there: the largest event time seen.
     pub clock: Timestamp,
@@ -52,6 +56,43 @@ pub trait Checkpoints: Send + Sync + 'static {
     fn save(&self, checkpoint: Checkpoint) -> Result<(), Error>;
 }
 
+/// Why nobody's checkpoint is good for a shard.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// They are not of one store.
+    #[error("the checkpoints are of different stores: {one} and {other}")]
+    Stores {
+        /// One of the stores.
+        one: StoreId,
+        /// Another.
+        other: StoreId,
+    },
+    /// Some users of the shard are nobody's among them.
+    #[error(
+        "some users of shard {shard} were none of theirs; name the data directories of all instances before the change"
+    )]
+    Users {
+        /// The shard.
+        shard: Shard,
+    },
+}
+
+/// The checkpoint of a shard whose users were others' until now: the earliest of those that had any of them.
+///
+/// # Errors
+/// They are not of one store, or some user was nobody's.
+pub fn earliest(kept: &[Checkpoint], shard: Shard) -> Result<Checkpoint, NotTaken> {
+    if let Some((one, other)) =
+        kept.iter().zip(kept.iter().skip(1)).find(|(one, other)| one.store != other.store)
+    {
+        return Err(NotTaken::Stores { one: one.store, other: other.store });
+    }
+    let concerned = || kept.iter().filter(|kept| kept.shard.overlaps(shard));
+    let shards: Vec<Shard> = concerned().map(|kept| kept.shard).collect();
+    let first = concerned().min_by_key(|kept| kept.position).filter(|_| shard.is_covered_by(&shards));
+    first.map(|first| Checkpoint { shard, ..*first }).ok_or(NotTaken::Users { shard })
+}
+
 /// Checkpoints in memory: for tests.
 #[derive(Debug, Default)]
 pub struct MemoryCheckpoints(Mutex<Option<Checkpoint>>);
@@ -79,6 +120,18 @@ impl FileCheckpoints {
         Self { path }
     }
 
+    /// The newest one, of whatever store and shard; none when there is none, or one that cannot be understood.
+    ///
+    /// # Errors
+    /// The disk does not answer.
+    pub fn newest(&self) -> Result<Option<Checkpoint>, Error> {
+        match fs::read(&self.path) {
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.error("read")(error)),
+        }
+    }
+
     fn error(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error {
         let path = self.path.clone();
         move |source| Error { action, path, source }
@@ -100,13 +153,7 @@ impl FileCheckpoints {
 
 impl Checkpoints for FileCheckpoints {
     fn load(&self, store: StoreId) -> Result<Option<Checkpoint>, Error> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.error("read")(error)),
-        };
-        let read: Option<Checkpoint> = serde_json::from_slice(&text).ok();
-        Ok(read.filter(|kept| kept.store == store))
+        Ok(self.newest()?.filter(|kept| kept.store == store))
     }
 
     fn save(&self, checkpoint: Checkpoint) -> Result<(), Error> {
@@ -129,10 +176,19 @@ mod tests {
         assert_eq!(kept.load(store).unwrap(), None);
         for position in [7, 9] {
             let clock = Timestamp::from_millis(5);
-            kept.save(Checkpoint { store, position: Position(position), clock }).unwrap();
+            let shard = Shard::WHOLE;
+            kept.save(Checkpoint { store, shard, position: Position(position), clock }).unwrap();
         }
         assert_eq!(kept.load(store).unwrap().unwrap().position, Position(9));
         assert_eq!(kept.load(other).unwrap(), None);
+        let old = format!(r#"{{"store":"{store}","position":3,"clock":"2026-01-01T00:00:00.000Z"}}"#);
+        fs::write(folder.path().join("checkpoint.json"), old).unwrap();
+        let whole = kept.load(store).unwrap().map(|kept| (kept.position, kept.shard));
+        assert_eq!(
+            whole,
+            Some((Position(3), Shard::WHOLE)),
+            "one from before there were shards is of all users"
+        );
         fs::write(folder.path().join("checkpoint.json"), "{\"sto").unwrap();
         assert_eq!(kept.load(store).unwrap(), None, "what cannot be understood is read again from the log");
     }

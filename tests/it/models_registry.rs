@@ -20,14 +20,14 @@ use crate::scoring::{five, is_there};
 const STEPS: ModelIx = ModelIx(1);
 
 /// What survives a restart.
-struct World {
-    store: MemoryStore,
-    root: tempfile::TempDir,
-    pin: BTreeMap<String, String>,
+pub struct World {
+    pub store: MemoryStore,
+    pub root: tempfile::TempDir,
+    pub pin: BTreeMap<String, String>,
 }
 
 impl World {
-    fn with(versions: &[&str]) -> Self {
+    pub fn with(versions: &[&str]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let world = Self { store: MemoryStore::default(), root, pin: BTreeMap::new() };
         versions.iter().for_each(|version| world.put(version, &Recipe::default()));
@@ -35,7 +35,7 @@ impl World {
     }
 
     /// A version whose bias tells it from others.
-    fn put(&self, version: &str, recipe: &Recipe) {
+    pub fn put(&self, version: &str, recipe: &Recipe) {
         write(self.root.path(), "STEPS", version, recipe);
     }
 
@@ -43,7 +43,7 @@ impl World {
         self.root.path().join("STEPS").join(version)
     }
 
-    async fn start(&self) -> ModelRegistry {
+    pub async fn start(&self) -> ModelRegistry {
         let limit = Duration::from_secs(5);
         let options = Options {
             folder: self.root.path().to_path_buf(),
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Every fact about STEPS: kind, version, who.
-    fn log(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         let all = self.store.everything();
         let facts = all.iter().filter(|event| &*event.stream == "model-STEPS");
         facts
@@ -85,24 +85,24 @@ fn ann() -> Who {
 }
 
 /// The version that scores, by its own word.
-fn scored(registry: &ModelRegistry) -> Option<String> {
+pub fn scored(registry: &ModelRegistry) -> Option<String> {
     let score = registry.champions().scorer().score(STEPS, &[&[0.0; 5]]).remove(0);
     score.ok().map(|score| score.version.to_string())
 }
 
-async fn change(registry: &ModelRegistry, change: Change) -> Result<ModelView, Error> {
+pub async fn change(registry: &ModelRegistry, change: Change) -> Result<ModelView, Error> {
     registry.change("STEPS".to_owned(), change, ann()).await
 }
 
-async fn activate(registry: &ModelRegistry, version: &str) -> Result<ModelView, Error> {
+pub async fn activate(registry: &ModelRegistry, version: &str) -> Result<ModelView, Error> {
     change(registry, Change::Activate { version: version.to_owned() }).await
 }
 
-async fn roll_back(registry: &ModelRegistry) -> Result<ModelView, Error> {
+pub async fn roll_back(registry: &ModelRegistry) -> Result<ModelView, Error> {
     change(registry, Change::RollBack { version: None }).await
 }
 
-async fn reload(registry: &ModelRegistry) -> (Reloaded, Vec<String>) {
+pub async fn reload(registry: &ModelRegistry) -> (Reloaded, Vec<String>) {
     let change = registry.reload(Some("STEPS".to_owned()), ann()).await.unwrap().remove(0);
     assert_eq!(change.version, scored(registry));
     (change.result, change.refused.into_iter().map(|refused| refused.version).collect())

@@ -12,6 +12,7 @@ use super::cursor::{self, Key, List};
 use super::row::{AlertRow, Names, json, lookup, user_id};
 use crate::domain::event::{AlertEscalated, AlertScored, EventParked, Position, SignalDetected};
 use crate::domain::id::{AlertId, EventId, UserId};
+use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 use crate::projection::{AlertChange, AlertDetail, HistoryEntry, Listed, ParkedView, SignalView};
 
@@ -153,8 +154,14 @@ pub(super) fn parked(
     Ok(page)
 }
 
-/// Users whose alerts time changes by `now`, longest overdue first.
-pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<UserId>> {
+/// Users of a shard whose alerts time changes by `now`, longest overdue first. Other shards' users take no place of the limit:
+/// they stay due for as long as their own instance is away.
+pub(super) fn due(
+    connection: &Connection,
+    now: Timestamp,
+    limit: usize,
+    shard: Shard,
+) -> rusqlite::Result<Vec<UserId>> {
     let mut statement = connection.prepare_cached(DUE)?;
     let mut rows = statement.query([now.millis()])?;
     let mut seen = HashSet::new();
@@ -162,7 +169,10 @@ pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusq
     while users.len() < limit {
         let Some(row) = rows.next()? else { break };
         if seen.insert(row.get::<_, i64>(0)?) {
-            users.push(user_id(1, row.get_ref(1)?.as_str()?)?);
+            let name = row.get_ref(1)?.as_str()?;
+            if shard.holds_name(name) {
+                users.push(user_id(1, name)?);
+            }
         }
     }
     Ok(users)

@@ -8,6 +8,7 @@ use super::pool::Pool;
 use super::{Options, alerts, lists, performance, stats, unscored};
 use crate::domain::event::Position;
 use crate::domain::id::{AlertId, UserId};
+use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 use crate::projection::performance::{Measure, Performance};
 use crate::projection::{
@@ -61,12 +62,12 @@ impl Views for Reader {
         self.pool.query(|connection| lists::parked(connection, limit, after))
     }
 
-    fn unscored(&self, limit: usize) -> Result<Vec<UnscoredView>, Error> {
-        self.pool.query(|connection| unscored::list(connection, limit))
+    fn unscored(&self, limit: usize, shard: Shard) -> Result<Vec<UnscoredView>, Error> {
+        self.pool.query(|connection| unscored::list(connection, limit, shard))
     }
 
-    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<UserId>, Error> {
-        self.pool.query(|connection| lists::due(connection, now, limit))
+    fn due(&self, now: Timestamp, limit: usize, shard: Shard) -> Result<Vec<UserId>, Error> {
+        self.pool.query(|connection| lists::due(connection, now, limit, shard))
     }
 
     fn changes(&self, after: Position, limit: usize) -> Result<Vec<AlertChange>, Error> {

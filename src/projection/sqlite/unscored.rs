@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::row::{json, user_id};
 use crate::domain::event::{Position, ScoringFailed};
+use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 use crate::projection::UnscoredView;
 
@@ -49,18 +50,27 @@ pub(super) fn answered(connection: &Connection, user: i64, model: &str) -> rusql
     store(connection, user, &failures)
 }
 
-/// The users whose newest failure is the oldest: asked again in turn, none is starved by others that keep failing.
-pub(super) fn list(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<UnscoredView>> {
+/// The users of a shard whose newest failure is the oldest: asked again in turn, none is starved by others that keep failing.
+pub(super) fn list(
+    connection: &Connection,
+    limit: usize,
+    shard: Shard,
+) -> rusqlite::Result<Vec<UnscoredView>> {
     let mut statement = connection.prepare_cached(
-        "SELECT u.name, f.body FROM unscored f JOIN users u ON u.id = f.user ORDER BY f.newest, f.user LIMIT ?1",
+        "SELECT u.name, f.body FROM unscored f JOIN users u ON u.id = f.user ORDER BY f.newest, f.user",
     )?;
-    let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let mut rows = statement.query([])?;
     let mut views = Vec::new();
-    while let Some(row) = rows.next()? {
+    while views.len() < limit {
+        let Some(row) = rows.next()? else { break };
+        let name = row.get_ref(0)?.as_str()?;
+        if !shard.holds_name(name) {
+            continue;
+        }
         let failures: Failures = json(1, row.get_ref(1)?.as_bytes()?)?;
         let Some(newest) = failures.values().max_by_key(|failure| failure.newest) else { continue };
         views.push(UnscoredView {
-            user_id: user_id(0, row.get_ref(0)?.as_str()?)?,
+            user_id: user_id(0, name)?,
             attempts: failures.values().map(|failure| failure.attempts).max().unwrap_or_default(),
             as_of: newest.as_of,
             reason: newest.reason.clone(),

@@ -14,6 +14,7 @@ use intentd::domain::entity::{Description, LastScore, Refusal};
 use intentd::domain::event::{NamedValue, Position};
 use intentd::domain::id::{AlertId, EventId, UserId};
 use intentd::domain::policy::Priority;
+use intentd::domain::shard::Shard;
 use intentd::domain::time::Timestamp;
 use intentd::projection::performance::{Measure, Performance};
 use intentd::projection::{
@@ -303,11 +304,11 @@ impl Views for World {
         Ok(Listed { items: Vec::new(), next_cursor: None })
     }
 
-    fn unscored(&self, _: usize) -> Result<Vec<UnscoredView>, projection::Error> {
+    fn unscored(&self, _: usize, _: Shard) -> Result<Vec<UnscoredView>, projection::Error> {
         Ok(Vec::new())
     }
 
-    fn due(&self, _: Timestamp, _: usize) -> Result<Vec<UserId>, projection::Error> {
+    fn due(&self, _: Timestamp, _: usize, _: Shard) -> Result<Vec<UserId>, projection::Error> {
         Ok(Vec::new())
     }
 

@@ -13,6 +13,7 @@ use given::{Log, STATUSES, at, log, steps, user};
 use intentd::domain::alert::{Outcome, Status};
 use intentd::domain::event::{Position, Recorded};
 use intentd::domain::policy::Priority;
+use intentd::domain::shard::Shard;
 use intentd::domain::time::Timestamp;
 use intentd::projection::sqlite::{Options, Projection, Reader};
 use intentd::projection::{AlertQuery, AlertView, Error, Listed, Sort, Views};
@@ -120,12 +121,12 @@ fn answers(reader: &Reader) -> String {
         text += &json(&pages(|cursor| reader.signals(&user(number), 2, cursor.as_deref()).unwrap()));
     }
     text += &json(&pages(|cursor| reader.parked(2, cursor.as_deref()).unwrap()));
-    text += &json(&reader.unscored(100).unwrap());
+    text += &json(&reader.unscored(100, Shard::WHOLE).unwrap());
     for (from, to) in SPANS {
         text += &json(&reader.stats(from.map(at), to.map(at)).unwrap());
     }
     text += &format!("{:?}", reader.performance(&performance::question(20)).unwrap());
-    text += &json(&reader.due(at(4), 100).unwrap());
+    text += &json(&reader.due(at(4), 100, Shard::WHOLE).unwrap());
     for change in reader.changes(Position(0), 1_000).unwrap() {
         text += &json(&(change.position, change.event_type, change.alert));
     }
@@ -149,7 +150,7 @@ fn check_against_naive(log: &Log, reader: &Reader) {
             signals.iter().map(|s| names(&s.signal, s.detected_at, s.cause.revision)).collect::<Vec<_>>()
         );
         let newest = naive.failures.iter().filter(|((who, _), _)| *who == user).max_by_key(|(_, f)| f.3);
-        let view = reader.unscored(100).unwrap().into_iter().find(|view| view.user_id == user);
+        let view = reader.unscored(100, Shard::WHOLE).unwrap().into_iter().find(|view| view.user_id == user);
         assert_eq!(view.is_some(), newest.is_some());
         if let (Some(view), Some((_, newest))) = (view, newest) {
             let own: Vec<_> = naive.failures.iter().filter(|((who, _), _)| *who == user).collect();
@@ -168,7 +169,7 @@ fn check_against_naive(log: &Log, reader: &Reader) {
         assert_eq!(reader.stats(from, to).unwrap(), naive.stats(from, to));
     }
     for day in 0..8 {
-        assert_eq!(reader.due(at(day), 100).unwrap(), naive.due(at(day)));
+        assert_eq!(reader.due(at(day), 100, Shard::WHOLE).unwrap(), naive.due(at(day)));
     }
 }
 

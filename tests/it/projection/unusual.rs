@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use intentd::domain::event::{Position, Recorded};
+use intentd::domain::shard::Shard;
 use intentd::projection::sqlite::{Options, Projection, Reset};
 use intentd::projection::{AlertQuery, Error, Views};
 use intentd::store::StoreId;
@@ -206,7 +207,7 @@ fn a_query_that_takes_too_long_is_stopped_and_the_next_one_answers() {
     let Err(Error::Unavailable { reason }) = reader.stats(None, None) else { panic!("was not stopped") };
     assert!(reason.contains("query_time_max"), "{reason}");
     assert!(reader.position().unwrap().is_some(), "a short query ends before anybody looks at the clock");
-    assert_eq!(reader.due(at(0), 1).unwrap(), []);
+    assert_eq!(reader.due(at(0), 1, Shard::WHOLE).unwrap(), []);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use intentd::actors::{self, Core, Daemon, Factory, OpenSink, Options, Parts, ProjectionSink, Watch};
 use intentd::domain::event::{NewEvent, Position, Recorded};
 use intentd::domain::id::{AlertId, EventId, UserId};
+use intentd::domain::shard::Shard;
 use intentd::domain::time::Timestamp;
 use intentd::projection::performance::{Measure, Performance};
 use intentd::projection::{
@@ -75,10 +76,10 @@ impl Views for Seen {
     fn parked(&self, _: usize, _: Option<&str>) -> Result<Listed<ParkedView>, projection::Error> {
         unimplemented!()
     }
-    fn unscored(&self, _: usize) -> Result<Vec<UnscoredView>, projection::Error> {
+    fn unscored(&self, _: usize, _: Shard) -> Result<Vec<UnscoredView>, projection::Error> {
         Ok(self.unscored.lock().unwrap().clone())
     }
-    fn due(&self, _: Timestamp, _: usize) -> Result<Vec<UserId>, projection::Error> {
+    fn due(&self, _: Timestamp, _: usize, _: Shard) -> Result<Vec<UserId>, projection::Error> {
         Ok(self.due.lock().unwrap().clone())
     }
     fn changes(&self, _: Position, _: usize) -> Result<Vec<AlertChange>, projection::Error> {
@@ -102,6 +103,7 @@ pub struct World {
     pub scorers: Factory,
     pub challengers: Arc<dyn Challengers>,
     pub options: Options,
+    pub shard: Shard,
     pub wall: fn() -> Timestamp,
 }
 
@@ -120,6 +122,7 @@ impl Default for World {
             scorers: Arc::new(|| Box::new(FakeScorer)),
             challengers: Arc::new(Unchallenged),
             options: Options::default(),
+            shard: Shard::WHOLE,
             wall: || Timestamp::from_millis(1_700_000_000_000),
         }
     }
@@ -143,6 +146,7 @@ impl World {
             models: Arc::new(Vec::new),
             watch: Arc::new(Watch::blind()),
             wall: self.wall,
+            shard: self.shard,
             options: self.options.clone(),
         };
         actors::start(parts).await.unwrap()
