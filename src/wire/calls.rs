@@ -12,9 +12,12 @@ use tonic::body::Body;
 use tower_service::Service as _;
 
 use super::App;
+use super::access::{Access, Role};
 use super::features::Known;
 use super::gossip::Alone;
+use super::groups;
 use super::proto::event_store::client::gossip::gossip_server::GossipServer;
+use super::proto::event_store::client::persistent_subscriptions::persistent_subscriptions_server::PersistentSubscriptionsServer;
 use super::proto::event_store::client::server_features::server_features_server::ServerFeaturesServer;
 use super::proto::event_store::client::streams::streams_server::StreamsServer;
 use super::streams::Calls;
@@ -24,12 +27,29 @@ use crate::metrics;
 #[derive(Clone)]
 pub(super) struct All {
     streams: StreamsServer<Calls>,
+    groups: PersistentSubscriptionsServer<groups::Calls>,
     gossip: GossipServer<Alone>,
     features: ServerFeaturesServer<Known>,
+    access: Arc<Access>,
 }
 
 /// The label of a call, from a closed set.
 fn label(path: &str) -> &'static str {
+    if let Some(call) =
+        path.strip_prefix("/event_store.client.persistent_subscriptions.PersistentSubscriptions/")
+    {
+        return match call {
+            "Create" => "group_create",
+            "Update" => "group_update",
+            "Delete" => "group_delete",
+            "Read" => "group_read",
+            "GetInfo" => "group_info",
+            "List" => "group_list",
+            "ReplayParked" => "group_replay",
+            "RestartSubsystem" => "group_restart",
+            _ => "unknown",
+        };
+    }
     match path {
         "/event_store.client.streams.Streams/Read" => "read",
         "/event_store.client.streams.Streams/Append" => "append",
@@ -43,13 +63,27 @@ fn label(path: &str) -> &'static str {
     }
 }
 
+/// What a caller must be allowed to do; none for what clients ask before they say who they are.
+fn needed(call: &str) -> Option<Role> {
+    match call {
+        "gossip" | "features" | "health" | "unknown" => None,
+        "read" | "group_read" | "group_info" | "group_list" => Some(Role::Read),
+        "append" | "batch_append" | "delete" | "tombstone" => Some(Role::Write),
+        // What makes, changes and deletes groups.
+        _ => Some(Role::Admin),
+    }
+}
+
 impl All {
-    pub(super) fn new(app: &Arc<App>, gossip: Alone) -> Self {
+    pub(super) fn new(app: &Arc<App>, gossip: Alone, access: Access) -> Self {
         let most = app.options.message_bytes_max;
         Self {
             streams: StreamsServer::new(Calls(Arc::clone(app))).max_decoding_message_size(most),
+            groups: PersistentSubscriptionsServer::new(groups::Calls(Arc::clone(app)))
+                .max_decoding_message_size(most),
             gossip: GossipServer::new(gossip),
             features: ServerFeaturesServer::new(Known),
+            access: Arc::new(access),
         }
     }
 
@@ -57,11 +91,17 @@ impl All {
     pub(super) async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let call = label(request.uri().path());
         metrics::wire_calls(call, 1);
+        if let Some(role) = needed(call)
+            && let Err(status) = self.access.check(request.headers(), role)
+        {
+            return Ok(status.into_http());
+        }
         match call {
             "gossip" => self.gossip.call(request).await,
             "features" => self.features.call(request).await,
             "health" if request.method() == Method::GET => Ok(alive()),
             "unknown" | "health" => Ok(Status::unimplemented("There is no such call here.").into_http()),
+            _ if call.starts_with("group_") => self.groups.call(request).await,
             _ => self.streams.call(request).await,
         }
     }

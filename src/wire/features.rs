@@ -11,6 +11,8 @@ use super::proto::event_store::client::server_features::{SupportedMethod, Suppor
 /// The version of the protocol's servers that we answer like.
 const LIKE_VERSION: &str = "24.10.14";
 
+const GROUPS: &str = "event_store.client.persistent_subscriptions.persistentsubscriptions";
+
 /// Call, its methods and their features, in the lower case that clients look for.
 const METHODS: &[(&str, &str, &[&str])] = &[
     ("event_store.client.streams.streams", "read", &["position", "events"]),
@@ -18,6 +20,14 @@ const METHODS: &[(&str, &str, &[&str])] = &[
     ("event_store.client.streams.streams", "delete", &[]),
     ("event_store.client.streams.streams", "tombstone", &[]),
     ("event_store.client.streams.streams", "batchappend", &["deadline_duration"]),
+    (GROUPS, "create", &["stream", "all"]),
+    (GROUPS, "update", &["stream", "all"]),
+    (GROUPS, "delete", &["stream", "all"]),
+    (GROUPS, "read", &["stream", "all"]),
+    (GROUPS, "getinfo", &["stream", "all"]),
+    (GROUPS, "list", &["stream", "all"]),
+    (GROUPS, "replayparked", &["stream", "all"]),
+    (GROUPS, "restartsubsystem", &[]),
     ("event_store.client.gossip.gossip", "read", &[]),
     ("event_store.client.server_features.serverfeatures", "getsupportedmethods", &[]),
 ];

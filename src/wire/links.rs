@@ -7,7 +7,7 @@ use crate::domain::event::{Recorded, Revision};
 use crate::store::{Direction, EventStore};
 
 /// Type of a link.
-const LINK: &str = "$>";
+pub(super) const LINK: &str = "$>";
 
 /// An event as a reader gets it.
 pub(super) struct Told {

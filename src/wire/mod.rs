@@ -8,6 +8,7 @@
 //! server (sockets, runtime) → calls (paths) → streams ─┬→ read, subscribe → flow (messages, cut-off)
 //!                                                      ├→ append, batch, delete → tombs → store
 //!                                                      └  convert, filter, expected, stream_metadata, status: shared
+//!                                           → groups (persistent subscriptions)
 //!                                           → gossip, features
 //! ```
 //! `app` composes it: [`Running::start`], then [`Running::stop`].
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::store::{Error, EventStore};
 
+mod access;
 mod append;
 mod batch;
 mod calls;
@@ -30,6 +32,7 @@ mod features;
 mod filter;
 mod flow;
 mod gossip;
+mod groups;
 mod links;
 mod options;
 pub mod proto;
@@ -39,10 +42,13 @@ mod status;
 mod stream_metadata;
 mod streams;
 mod subscribe;
+mod tls;
 mod tombs;
 
+pub use access::Error as AccessError;
 pub use options::{Listen, Options};
 pub use server::{Running, StartError};
+pub use tls::Error as TlsError;
 
 /// What the protocol is spoken over.
 #[derive(Clone)]
@@ -70,6 +76,7 @@ struct App {
     /// Subscriptions that may still begin.
     subscriptions: Arc<Semaphore>,
     flows: flow::Flows,
+    groups: groups::Groups,
     /// Turns true when the server stops.
     stopping: watch::Receiver<bool>,
 }
@@ -81,6 +88,8 @@ impl App {
         stopping: watch::Receiver<bool>,
     ) -> Result<Arc<Self>, Error> {
         let tombs = tombs::Tombs::load(&*ports.store).await?;
+        let store = Arc::clone(&ports.store);
+        let groups = groups::Groups::load(store, stopping.clone(), options.groups_max).await?;
         Ok(Arc::new(Self {
             store: ports.store,
             owned: ports.owned,
@@ -89,6 +98,7 @@ impl App {
             options,
             tombs,
             flows: flow::Flows::default(),
+            groups,
             stopping,
         }))
     }
@@ -96,6 +106,7 @@ impl App {
     /// Whether clients may write a stream: its metadata, and so its end, are written as it is.
     fn may_write(&self, stream: &str) -> bool {
         let name = stream.strip_prefix(stream_metadata::PREFIX).unwrap_or(stream);
-        name != tombs::STREAM && !self.owned.iter().any(|owned| name.starts_with(owned))
+        let ours = || self.owned.iter().chain(groups::OWNED);
+        name != tombs::STREAM && !ours().any(|owned| name.starts_with(owned))
     }
 }

@@ -42,6 +42,13 @@ pub struct Options {
     pub listen: Listen,
     /// `host:port` under which clients that look for the leader reach us; empty: where it listens.
     pub advertise: String,
+    /// A PEM file with the certificate and its chain; empty: no TLS.
+    pub certificate: String,
+    /// A PEM file with the certificate's key.
+    pub key: String,
+    /// A file with a line `user:role:password` for each who may call (roles: read, write, admin), readable by its owner
+    /// only; empty: everybody may do everything.
+    pub users: String,
     /// Threads of its own: however many clients there are, they take no more of the machine than this from the daemon.
     pub threads: usize,
     /// Open connections; more wait in the kernel's queue.
@@ -50,6 +57,8 @@ pub struct Options {
     pub streams_max: u32,
     /// Running subscriptions, over all connections; more are refused.
     pub subscriptions_max: usize,
+    /// Persistent subscriptions; more are refused. One at work holds 16 MiB of events at worst.
+    pub groups_max: usize,
     /// Reads under way, over all connections; more are refused.
     pub reads_max: usize,
     /// Bytes of one message that a client may send.
@@ -71,12 +80,16 @@ impl Default for Options {
         Self {
             listen: Listen(None),
             advertise: String::new(),
+            certificate: String::new(),
+            key: String::new(),
+            users: String::new(),
             threads: 1,
             // One client program holds one or two.
             connections_max: 256,
             streams_max: 512,
             // An idle one costs about 2 KiB.
             subscriptions_max: 16_384,
+            groups_max: 64,
             // Each holds one page of some 256 KiB, 16 MiB at worst.
             reads_max: 64,
             // The largest that the clients themselves take.
@@ -101,6 +114,7 @@ impl Options {
             ("wire.connections_max", self.connections_max),
             ("wire.streams_max", self.streams_max as usize),
             ("wire.subscriptions_max", self.subscriptions_max),
+            ("wire.groups_max", self.groups_max),
             ("wire.reads_max", self.reads_max),
             ("wire.batches_max", self.batches_max),
         ] {
@@ -121,9 +135,18 @@ impl Options {
         }
         if let Some(address) = self.listen.0
             && !address.ip().is_loopback()
+            && (self.certificate.is_empty() || self.users.is_empty())
         {
-            let message = "must be a loopback address such as 127.0.0.1:2113: nobody is asked who they are";
+            let message = "must be a loopback address such as 127.0.0.1:2113, unless wire.certificate, wire.key and \
+                           wire.users are set";
             faults.push(("wire.listen", message.to_owned()));
+        }
+        if self.certificate.is_empty() != self.key.is_empty() {
+            faults.push(("wire.key", "goes with wire.certificate: both or none".to_owned()));
+        }
+        if !self.users.is_empty() && self.certificate.is_empty() {
+            // Passwords would go over the wire as they are, and two of the three clients do not send them without TLS.
+            faults.push(("wire.users", "needs wire.certificate and wire.key".to_owned()));
         }
         if !self.advertise.is_empty() && super::gossip::end_point(&self.advertise).is_none() {
             faults.push(("wire.advertise", "must be host:port, or empty".to_owned()));
@@ -144,6 +167,19 @@ mod tests {
         assert!(keys(Options { listen: listen("[::1]:2113"), ..Options::default() }).is_empty());
         let wrong = Options { listen: listen("0.0.0.0:2113"), reads_max: 0, ..Options::default() };
         assert_eq!(keys(wrong), ["wire.reads_max", "wire.listen"]);
+        let secured = |users: &str| Options {
+            listen: listen("0.0.0.0:2113"),
+            certificate: "c.pem".to_owned(),
+            key: "k.pem".to_owned(),
+            users: users.to_owned(),
+            ..Options::default()
+        };
+        assert!(keys(secured("users")).is_empty());
+        assert_eq!(keys(secured("")), ["wire.listen"]);
+        assert_eq!(
+            keys(Options { key: "k".to_owned(), users: "u".to_owned(), ..Options::default() }),
+            ["wire.key", "wire.users"]
+        );
         assert_eq!(keys(Options { advertise: "host".to_owned(), ..Options::default() }), ["wire.advertise"]);
         assert!(Listen::try_from("nowhere".to_owned()).is_err());
         assert_eq!(String::from(listen("")), "");

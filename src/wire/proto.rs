@@ -23,6 +23,10 @@ pub mod event_store {
         pub mod gossip {
             include!("proto/generated/event_store.client.gossip.in");
         }
+        /// `event_store.client.persistent_subscriptions`.
+        pub mod persistent_subscriptions {
+            include!("proto/generated/event_store.client.persistent_subscriptions.in");
+        }
         /// `event_store.client.server_features`.
         pub mod server_features {
             include!("proto/generated/event_store.client.server_features.in");

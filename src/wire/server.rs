@@ -5,11 +5,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -18,8 +20,10 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::access::{self, Access};
 use super::calls::All;
 use super::gossip::Alone;
+use super::tls::{self, Tls};
 use super::{App, Options, Ports, stopped};
 use crate::error::Chain;
 use crate::{metrics, store};
@@ -57,6 +61,12 @@ pub enum StartError {
     /// Its threads cannot be started.
     #[error("cannot start the threads of the wire")]
     Threads(#[source] io::Error),
+    /// Who may call cannot be read.
+    #[error("cannot read who may call")]
+    Access(#[from] access::Error),
+    /// There is no TLS.
+    #[error("cannot speak TLS")]
+    Tls(#[from] tls::Error),
     /// What it has to know of the log cannot be read.
     #[error("cannot read the closed streams")]
     Store(#[from] store::Error),
@@ -75,6 +85,12 @@ impl Running {
     /// # Errors
     /// The address is taken, or the store cannot be read.
     pub async fn start(address: SocketAddr, options: Options, ports: Ports) -> Result<Self, StartError> {
+        let file = |name: &str| (!name.is_empty()).then(|| PathBuf::from(name));
+        let access = Access::load(file(&options.users).as_deref())?;
+        let tls = match (file(&options.certificate), file(&options.key)) {
+            (Some(certificate), Some(key)) => Some(Tls::load(&certificate, &key)?),
+            (_, _) => None,
+        };
         let listener = listen(address).map_err(|source| StartError::Bind { address, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Bind { address, source })?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -86,8 +102,10 @@ impl Running {
             .map_err(StartError::Threads)?;
         let (signal, stopping) = watch::channel(false);
         let app = App::new(ports, options, stopping).await?;
+        let gossip = Alone::new(app.store.id(), &app.options.advertise, address);
+        let door = Door { calls: All::new(&app, gossip, access), app, tls };
         let (stop, stopped) = oneshot::channel();
-        let run = move || runtime.block_on(run(listener, address, app, signal, stopped));
+        let run = move || runtime.block_on(run(listener, door, signal, stopped));
         let thread = std::thread::Builder::new().name("wire-accept".to_owned()).spawn(run);
         Ok(Self { address, stop, thread: thread.map_err(StartError::Threads)? })
     }
@@ -115,10 +133,17 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
     Ok(listener)
 }
 
+/// What every connection goes through.
+#[derive(Clone)]
+struct Door {
+    app: Arc<App>,
+    calls: All,
+    tls: Option<Tls>,
+}
+
 async fn run(
     listener: StdListener,
-    address: SocketAddr,
-    app: Arc<App>,
+    door: Door,
     signal: watch::Sender<bool>,
     mut stopped: oneshot::Receiver<()>,
 ) {
@@ -129,8 +154,7 @@ async fn run(
             return;
         }
     };
-    let gossip = Alone::new(app.store.id(), &app.options.advertise, address);
-    let calls = All::new(&app, gossip);
+    let app = Arc::clone(&door.app);
     let slots = Arc::new(Semaphore::new(app.options.connections_max));
     let mut connections = JoinSet::new();
     let mut look = tokio::time::interval(app.options.slow_after / 4);
@@ -143,9 +167,9 @@ async fn run(
             _ = look.tick() => look_around(&app),
             (slot, accepted) = accept(&slots, &listener) => match accepted {
                 Ok(tcp) => {
-                    let (app, calls) = (Arc::clone(&app), calls.clone());
+                    let door = door.clone();
                     connections.spawn(async move {
-                        drive(tcp, app, calls).await;
+                        enter(tcp, door).await;
                         drop(slot);
                     });
                 }
@@ -159,7 +183,11 @@ async fn run(
     }
     drop(listener);
     signal.send_replace(true);
-    let drained = async { while connections.join_next().await.is_some() {} };
+    let drained = async {
+        while connections.join_next().await.is_some() {}
+        // They write down how far they have come.
+        app.groups.ended().await;
+    };
     let in_time = tokio::time::timeout(app.options.stop_timeout, drained).await.is_ok();
     let cut = if in_time { 0 } else { connections.len() };
     connections.shutdown().await;
@@ -207,11 +235,24 @@ fn builder(app: &App) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn drive(tcp: TcpStream, app: Arc<App>, calls: All) {
+async fn enter(tcp: TcpStream, door: Door) {
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "a wire connection was gone before it began");
         return;
     }
+    match &door.tls {
+        None => drive(TokioIo::new(tcp), door).await,
+        Some(tls) => {
+            let shaking = tls.accept(tcp);
+            if let Some(stream) = shaking.await {
+                drive(TokioIo::new(stream), door).await;
+            }
+        }
+    }
+}
+
+async fn drive(io: impl Read + Write + Unpin + Send + 'static, door: Door) {
+    let Door { app, calls, .. } = door;
     let spoke = Arc::new(AtomicBool::new(false));
     let answer = {
         let spoke = Arc::clone(&spoke);
@@ -221,7 +262,7 @@ async fn drive(tcp: TcpStream, app: Arc<App>, calls: All) {
         })
     };
     let builder = builder(&app);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(tcp), answer));
+    let mut connection = std::pin::pin!(builder.serve_connection(io, answer));
     let mut stopping = app.stopping.clone();
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

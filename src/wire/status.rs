@@ -53,6 +53,11 @@ pub(super) fn timed_out() -> Status {
     Status::aborted("Operation timed out: the store did not answer in time")
 }
 
+/// Nobody that we know.
+pub(super) fn unknown_caller() -> Status {
+    Status::unauthenticated("Who calls is not known")
+}
+
 pub(super) fn access_denied() -> Status {
     with(Code::PermissionDenied, "Access Denied", "access-denied", &[])
 }
@@ -95,6 +100,46 @@ pub(super) fn delete_conflict(stream: &str, expected: ExpectedRevision, actual: 
     );
     let trailers = [("stream-name", stream), ("expected-version", &*expected), ("actual-version", &*actual)];
     with(Code::FailedPrecondition, text, "wrong-expected-version", &trailers)
+}
+
+fn of_group(
+    code: Code,
+    text: String,
+    exception: &'static str,
+    stream: &str,
+    group: &str,
+    more: &[(&'static str, &str)],
+) -> Status {
+    let mut trailers = vec![("stream-name", stream), ("group-name", group)];
+    trailers.extend(more);
+    with(code, text, exception, &trailers)
+}
+
+pub(super) fn group_missing(stream: &str, group: &str) -> Status {
+    let text = format!("Subscription group {group} on stream {stream} does not exist.");
+    of_group(Code::NotFound, text, "persistent-subscription-does-not-exist", stream, group, &[])
+}
+
+pub(super) fn group_exists(stream: &str, group: &str) -> Status {
+    let text = format!("Subscription group {group} on stream {stream} exists.");
+    of_group(Code::AlreadyExists, text, "persistent-subscription-exists", stream, group, &[])
+}
+
+pub(super) fn group_full(stream: &str, group: &str) -> Status {
+    let text = format!("Maximum subscriptions reached for subscription group {group} on stream {stream}.");
+    of_group(Code::FailedPrecondition, text, "maximum-subscribers-reached", stream, group, &[])
+}
+
+/// A consumer was let go.
+pub(super) fn group_dropped(stream: &str, group: &str) -> Status {
+    let text = format!("Subscription group {group} on stream {stream} was dropped.");
+    of_group(Code::Cancelled, text, "persistent-subscription-dropped", stream, group, &[])
+}
+
+pub(super) fn group_failed(stream: &str, group: &str, reason: &str) -> Status {
+    let text = format!("Subscription group {group} on stream {stream} failed: '{reason}'");
+    let more = [("reason", reason)];
+    of_group(Code::Internal, text, "persistent-subscription-failed", stream, group, &more)
 }
 
 /// What the store itself says.

@@ -107,7 +107,8 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        self.program(env!("CARGO_BIN_EXE_intentd"), arguments)
+        let program = std::env::var("INTENTD_PROGRAM");
+        self.program(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_intentd")), arguments)
     }
 
     /// Another program that becomes ours, with our settings.
@@ -265,6 +266,25 @@ impl Daemon {
     /// Where it serves.
     pub fn address(&self) -> String {
         self.address.clone()
+    }
+
+    fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.running.child.id())).unwrap()
+    }
+
+    /// KiB that it holds in memory.
+    pub fn resident(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Seconds of CPU that it used.
+    pub fn cpu(&self) -> f64 {
+        let stat = self.proc("stat");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        // utime and stime, in hundredths.
+        fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
     }
 
     /// SIGHUP.

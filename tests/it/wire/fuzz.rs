@@ -2,6 +2,7 @@
 //!
 //! `INTENTD_FUZZ_CASES` says how many; the seed is fixed, so that a failure comes again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,14 +19,19 @@ use intentd::wire::proto::event_store::client::streams::{
 use prost::Message as _;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use tokio::task::JoinSet;
 
 use super::read::filtered;
-use super::{any, append_requests, followed, id, keys, of_all, of_stream, proposed, stream, world_over};
+use super::{
+    any, append_requests, followed, groups, id, keys, of_all, of_stream, proposed, stream, world_over,
+};
 
 const SEATS: usize = 4;
+/// Clients at once.
+const WORKERS: u64 = 6;
 
 /// Whole requests, each with the call it is for.
-fn sound() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+fn sound() -> Vec<(String, Vec<Vec<u8>>)> {
     let read = |options| vec![ReadReq { options: Some(options) }.encode_to_vec()];
     let append = append_requests("s", any(), [proposed(1), proposed(2)]);
     let batch = BatchAppendReq {
@@ -55,7 +61,7 @@ fn sound() -> Vec<(&'static str, Vec<Vec<u8>>)> {
             expected_stream_revision: Some(tombstone_req::options::ExpectedStreamRevision::Any(Empty {})),
         }),
     };
-    vec![
+    let streams = [
         ("Read", read(of_stream("s"))),
         ("Read", read(of_all())),
         ("Read", read(followed(of_all()))),
@@ -65,7 +71,12 @@ fn sound() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("BatchAppend", vec![batch.encode_to_vec(), batch.encode_to_vec()]),
         ("Delete", vec![delete.encode_to_vec()]),
         ("Tombstone", vec![tombstone.encode_to_vec()]),
-    ]
+    ];
+    let of = |package: &'static str| {
+        move |(call, messages): (&'static str, _)| (format!("/event_store.client.{package}/{call}"), messages)
+    };
+    let groups = groups::sound().into_iter().map(of("persistent_subscriptions.PersistentSubscriptions"));
+    streams.into_iter().map(of("streams.Streams")).chain(groups).collect()
 }
 
 /// Breaks a message in up to four places.
@@ -112,6 +123,23 @@ async fn one(client: &Client<HttpConnector, Full<Bytes>>, uri: String, body: Byt
     }
 }
 
+/// One broken request; the same for the same number.
+async fn case(number: u64, server: SocketAddr, client: &Client<HttpConnector, Full<Bytes>>) {
+    let mut dice = ChaCha8Rng::seed_from_u64(number);
+    let sound = sound();
+    let (path, messages) = sound[dice.random_range(0..sound.len())].clone();
+    let path = if dice.random_ratio(1, 50) { "/event_store.client.streams.Streams/None" } else { &path };
+    let body = body(messages, &mut dice);
+    one(client, format!("http://{server}{path}"), body, dice.random_range(0..4)).await;
+}
+
+/// Pages that this process holds, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_makes_the_server_panic_or_keep_a_seat() {
     static PANICS: AtomicUsize = AtomicUsize::new(0);
@@ -122,19 +150,29 @@ async fn no_request_makes_the_server_panic_or_keep_a_seat() {
         }
         before(panic);
     }));
-    let cases = std::env::var("INTENTD_FUZZ_CASES").map_or(600, |cases| cases.parse().unwrap());
+    let cases: u64 = std::env::var("INTENTD_FUZZ_CASES").map_or(600, |cases| cases.parse().unwrap());
     let options = Options { subscriptions_max: SEATS, reads_max: SEATS, ..Options::default() };
     let mut world = world_over(Arc::new(super::MemoryStore::default()), options).await;
-    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-    let mut dice = ChaCha8Rng::seed_from_u64(1);
-    let sound = sound();
-    for case in 0..cases {
-        let (call, messages) = sound[dice.random_range(0..sound.len())].clone();
-        let call = if dice.random_ratio(1, 50) { "None" } else { call };
-        let uri = format!("http://{}/event_store.client.streams.Streams/{call}", world.server.address());
-        let body = body(messages, &mut dice);
-        one(&client, uri, body, dice.random_range(0..4)).await;
-        assert_eq!(PANICS.load(Ordering::SeqCst), 0, "case {case}");
+    let server = world.server.address();
+    for quarter in 0..4 {
+        let mut workers = JoinSet::new();
+        for worker in 0..WORKERS {
+            workers.spawn(async move {
+                let mut connector = HttpConnector::new();
+                // Or each request waits 40 ms for the other side's acknowledgement.
+                connector.set_nodelay(true);
+                let client = Client::builder(TokioExecutor::new()).http2_only(true).build(connector);
+                let cases = cases * quarter / 4..cases * (quarter + 1) / 4;
+                for number in cases.filter(|number| number % WORKERS == worker) {
+                    case(number, server, &client).await;
+                    assert_eq!(PANICS.load(Ordering::SeqCst), 0, "case {number} or one beside it");
+                }
+            });
+        }
+        while let Some(ended) = workers.join_next().await {
+            ended.unwrap();
+        }
+        println!("quarter {quarter}: {} KiB resident", resident());
     }
     world.put("alive", [1]).await;
     assert_eq!(world.ids("alive").await, [1]);

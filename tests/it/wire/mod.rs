@@ -30,9 +30,12 @@ mod append;
 mod batch;
 mod crowd;
 mod delete;
+mod figures;
 mod fuzz;
+mod groups;
 mod other;
 mod read;
+mod secure;
 mod subscribe;
 
 /// A server over a log, and a client of it.

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::Path;
 
 const FOLDER: &str = "src/wire/proto";
-const FILES: &[&str] = &["features.proto", "gossip.proto", "streams.proto"];
+const FILES: &[&str] = &["features.proto", "gossip.proto", "persistent.proto", "streams.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let paths = FILES.iter().map(|file| Path::new(FOLDER).join(file));

@@ -1,0 +1,142 @@
+//! The events of a group, as they are read from the log.
+//!
+//! Law: every event after the place that passes the filter, once and in order. Read by `group`, as far as there is room.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt as _};
+use serde::Deserialize;
+use tonic::Status;
+
+use super::config::{Config, Followed};
+use super::machine::{New, Place};
+use crate::clock;
+use crate::domain::event::{Position, Recorded};
+use crate::store::{EventStore, Message, Subscription};
+use crate::wire::filter::Wanted;
+use crate::wire::links::{Told, told};
+use crate::wire::status::of_store;
+use crate::wire::stream_metadata;
+
+/// What an event costs beside its bytes.
+const EVENT_BYTES: usize = 256;
+
+/// An event with the link through which it was found.
+pub(super) type Event = Arc<Told>;
+
+/// Some of what was read.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) events: Vec<New<Event>>,
+    /// Events that did not pass.
+    pub(super) others: u64,
+    /// Everything up to here was looked at.
+    pub(super) through: Option<Place>,
+}
+
+struct Source {
+    store: Arc<dyn EventStore>,
+    config: Arc<Config>,
+    wanted: Option<Wanted>,
+    inner: Box<dyn Subscription>,
+}
+
+/// What is read, some at a time.
+pub(super) struct Following(Pin<Box<dyn Stream<Item = Result<Read, Status>> + Send>>);
+
+impl Following {
+    pub(super) async fn begin(
+        store: &Arc<dyn EventStore>,
+        config: &Arc<Config>,
+        after: Option<Place>,
+    ) -> Result<Self, Status> {
+        let mut wanted = None;
+        let inner = match &config.key.follows {
+            Followed::Stream(stream) => {
+                let last = stream_metadata::last(&**store, stream).await?.map(|last| last.revision);
+                let metadata = stream_metadata::metadata(&**store, stream).await?;
+                let hidden = match metadata.is_deleted() {
+                    true => last,
+                    false => metadata.window(last, clock::wall()).first.checked_sub(1),
+                };
+                store.subscribe_stream(stream, after.max(hidden))
+            }
+            Followed::All => {
+                wanted = config.filter.as_ref().map(super::config::Filter::compile).transpose()?.flatten();
+                let by_store = wanted.as_ref().map(Wanted::by_store).unwrap_or_default();
+                store.subscribe_all(after.map(Position), by_store)
+            }
+        };
+        let source = Source { store: Arc::clone(store), config: Arc::clone(config), wanted, inner };
+        // As a stream, what was begun is kept when the wait for it is given up.
+        Ok(Self(Box::pin(unfold(source, |mut source| async move { Some((source.more().await, source)) }))))
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Read, Status> {
+        match self.0.next().await {
+            Some(read) => read,
+            None => Ok(Read::default()),
+        }
+    }
+}
+
+impl Source {
+    async fn more(&mut self) -> Result<Read, Status> {
+        match self.inner.next().await.map_err(|error| of_store(&error))? {
+            Message::Events(events) => self.events(events).await,
+            Message::Checkpoint(at) => Ok(Read { through: Some(at.0), ..Read::default() }),
+            Message::CaughtUp(_) => Ok(Read::default()),
+        }
+    }
+
+    async fn events(&mut self, events: Vec<Recorded>) -> Result<Read, Status> {
+        let mut read = Read::default();
+        for event in events {
+            let place = match self.config.key.follows {
+                Followed::Stream(_) => event.revision,
+                Followed::All => event.position.0,
+            };
+            read.through = Some(place);
+            // A pattern that takes too long at an event says nothing of it: rather one too many than one lost.
+            if self.wanted.as_ref().is_none_or(|wanted| wanted.admits(&event).unwrap_or(true)) {
+                let id = event.id.0;
+                let told = told(&*self.store, event, self.config.settings.resolve_links).await?;
+                read.events.push(new(&self.config, place, id, told));
+            } else {
+                read.others += 1;
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// An event for the machine.
+pub(super) fn new(config: &Config, place: Place, id: uuid::Uuid, told: Told) -> New<Event> {
+    let size = |event: &Recorded| event.data.len() + event.metadata.len() + EVENT_BYTES;
+    let bytes = told.event.iter().chain(&told.link).map(size).sum();
+    let pin = told.event.as_ref().or(told.link.as_ref()).map_or(0, |event| pin(config, event));
+    New { place, id, pin, bytes, event: Arc::new(told) }
+}
+
+#[derive(Deserialize)]
+struct Correlated {
+    #[serde(rename = "$correlationId")]
+    correlation: String,
+}
+
+/// What decides who gets an event when it is pinned: its stream, or what it belongs to.
+fn pin(config: &Config, event: &Recorded) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let correlation = match config.settings.pins_by_correlation() {
+        true => serde_json::from_slice::<Correlated>(&event.metadata).ok(),
+        false => None,
+    };
+    match correlation {
+        Some(correlated) => correlated.correlation.hash(&mut hasher),
+        None => event.stream.hash(&mut hasher),
+    }
+    hasher.finish()
+}
