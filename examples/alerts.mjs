@@ -17,9 +17,8 @@ const at = existsSync(place) ? BigInt(readFileSync(place, "utf8")) : undefined;
 const client = KurrentDBClient.connectionString(uri);
 const alerts = client.subscribeToAll({
   fromPosition: at === undefined ? START : { commit: at, prepare: at },
-  filter: eventTypeFilter({ prefixes: ["AlertScored"] }),
+  filter: eventTypeFilter({ prefixes: ["AlertScored"], checkpointReached: (_, position) => keep(position.commit) }),
 });
-alerts.on("checkpointReached", (_, position) => keep(position.commit));
 for await (const { event } of alerts) {
   console.log(event.id, event.streamId.replace(/^intent-/, ""), event.data.modelType, event.data.priority);
   keep(event.position.commit);

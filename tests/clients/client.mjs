@@ -9,6 +9,8 @@ const require = createRequire(join(process.env.NODE_HOME ?? process.cwd(), "pack
 const db = require("@kurrent/kurrentdb-client");
 const {
   KurrentDBClient, jsonEvent, binaryEvent, BACKWARDS, END, START, NO_STREAM, ANY,
+  AccessDeniedError, PARK, RETRY, SKIP, persistentSubscriptionToStreamSettingsFromDefaults, persistentSubscriptionToAllSettingsFromDefaults,
+  PersistentSubscriptionDoesNotExistError, PersistentSubscriptionExistsError, PersistentSubscriptionMaximumSubscribersReachedError,
   StreamNotFoundError, StreamDeletedError, WrongExpectedVersionError, eventTypeFilter, streamNameFilter,
 } = db;
 
@@ -48,19 +50,17 @@ async function failsOnWrongVersions() {
   await assert.rejects(all(client.readStream(`js-${run}-none`)), StreamNotFoundError);
 }
 
-/// Reads a subscription until `wanted` events have come; answers their numbers and how many checkpoints came between.
+/// Reads a subscription until `wanted` events have come; answers their numbers and the position of the last.
 async function until(subscription, wanted) {
   const numbers = [];
-  let marks = 0;
   let last;
-  subscription.on("checkpointReached", (_, position) => { marks += 1; last = position; });
   for await (const { event } of subscription) {
     numbers.push(event.data.n);
     last = event.position ?? last;
     if (numbers.length === wanted) break;
   }
   await subscription.unsubscribe();
-  return { numbers, marks, last };
+  return { numbers, last };
 }
 
 async function subscribes() {
@@ -69,13 +69,15 @@ async function subscribes() {
   for (let n = 0; n < 40; n += 1) {
     await client.appendToStream(stream, event(n % 2 ? "Odd" : "Even", n), { streamState: ANY });
   }
+  const marks = [];
+  const checkpointReached = (_, position) => marks.push(position.commit);
   const evens = await until(
     client.subscribeToAll({
       fromPosition: before.position,
-      filter: eventTypeFilter({ prefixes: ["Even"], maxSearchWindow: 10, checkpointInterval: 1 }),
+      filter: eventTypeFilter({ prefixes: ["Even"], maxSearchWindow: 10, checkpointInterval: 1, checkpointReached }),
     }), 20);
   assert.deepEqual(evens.numbers, Array.from({ length: 20 }, (_, n) => 2 * n));
-  assert.ok(evens.marks >= 3, `${evens.marks} checkpoints`);
+  assert.ok(marks.length >= 3 && marks.every((at, n) => n === 0 || at > marks[n - 1]), `checkpoints ${marks}`);
   const live = until(
     client.subscribeToAll({ fromPosition: evens.last, filter: streamNameFilter({ regex: `^js-${run}-c$` }) }), 2);
   await client.appendToStream(stream, event("Odd", 41), { streamState: ANY });
@@ -99,7 +101,81 @@ async function deletes() {
   await assert.rejects(client.appendToStream(stream, event("Never", 4), { streamState: ANY }), StreamDeletedError);
 }
 
-for (const check of [appendsAndReads, failsOnWrongVersions, subscribes, deletes]) {
+async function mayOnlyRead() {
+  if (!process.env.READER) return;
+  const reader = KurrentDBClient.connectionString(process.env.READER);
+  assert.equal((await all(reader.readStream(`js-${run}-b`))).length, 1);
+  await assert.rejects(reader.appendToStream(`js-${run}-b`, event("X", 1), { streamState: ANY }), AccessDeniedError);
+  await reader.dispose();
+}
+
+/// Consumes up to an event; answers numbers and how often each had come before. The last one's settling may not get through.
+async function consume(stream, group, last, settle) {
+  const taken = [];
+  const subscription = client.subscribeToPersistentSubscriptionToStream(stream, group, { bufferSize: 1 });
+  for await (const resolved of subscription) {
+    const { n } = resolved.event.data;
+    taken.push([n, resolved.retryCount]);
+    await settle(subscription, resolved, n);
+    if (n === last) break;
+  }
+  await subscription.unsubscribe();
+  return taken;
+}
+
+async function becomes(holds) {
+  const end = Date.now() + 10_000;
+  while (!(await holds())) {
+    assert.ok(Date.now() < end, "it never was so");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function consumesInGroups() {
+  const [stream, group] = [`js-${run}-e`, `group-${run}`];
+  await client.appendToStream(stream, Array.from({ length: 10 }, (_, n) => event("Job", n)), { streamState: NO_STREAM });
+  const ack = (subscription, resolved) => subscription.ack(resolved);
+  await assert.rejects(consume(stream, group, 1, ack), PersistentSubscriptionDoesNotExistError);
+  const settings = persistentSubscriptionToStreamSettingsFromDefaults({
+    startFrom: START, maxRetryCount: 1, maxSubscriberCount: 1, checkPointLowerBound: 1, checkPointUpperBound: 1,
+  });
+  await client.createPersistentSubscriptionToStream(stream, group, settings);
+  await assert.rejects(client.createPersistentSubscriptionToStream(stream, group, settings), PersistentSubscriptionExistsError);
+  const known = () => client.getPersistentSubscriptionToStreamInfo(stream, group);
+  const taken = await consume(stream, group, 5, async (subscription, resolved, n) => {
+    if (n === 2) await subscription.nack(PARK, "later", resolved);
+    else if (n === 3) await subscription.nack(RETRY, "again", resolved);
+    else if (n === 4) await subscription.nack(SKIP, "never", resolved);
+    else await subscription.ack(resolved);
+  });
+  assert.deepEqual(taken.slice(0, 5), [[0, 0], [1, 0], [2, 0], [3, 0], [3, 1]]);
+  await becomes(async () => (await known()).stats.parkedMessageCount === 2n && (await known()).connections.length === 0);
+  assert.deepEqual((await known()).settings.startFrom, START);
+  const rest = await consume(stream, group, 9, async (subscription, resolved) => {
+    await assert.rejects(consume(stream, group, 1, ack), PersistentSubscriptionMaximumSubscribersReachedError);
+    await subscription.ack(resolved);
+  });
+  assert.deepEqual(rest.map(([n]) => n).slice(-4), [6, 7, 8, 9]);
+  await client.replayParkedMessagesToStream(stream, group);
+  const back = await consume(stream, group, 3, async (subscription, resolved, n) => {
+    await subscription.ack(resolved);
+    if (n === 3) await becomes(async () => (await known()).stats.parkedMessageCount === 0n);
+  });
+  assert.deepEqual(back.map(([n]) => n).slice(-2), [2, 3]);
+  assert.equal((await client.listPersistentSubscriptionsToStream(stream)).length, 1);
+  await client.deletePersistentSubscriptionToStream(stream, group);
+
+  const toAll = persistentSubscriptionToAllSettingsFromDefaults({ consumerStrategyName: "PinnedByCorrelation" });
+  await client.createPersistentSubscriptionToAll(group, toAll, { filter: eventTypeFilter({ prefixes: ["Job"] }) });
+  await client.appendToStream(stream, [event("Other", 90), event("Job", 91)], { streamState: ANY });
+  for await (const resolved of client.subscribeToPersistentSubscriptionToAll(group)) {
+    assert.equal(resolved.event.data.n, 91);
+    break;
+  }
+  await client.deletePersistentSubscriptionToAll(group);
+}
+
+for (const check of [appendsAndReads, failsOnWrongVersions, subscribes, deletes, consumesInGroups, mayOnlyRead]) {
   await check();
   console.log(`node client: ${check.name}`);
 }

@@ -1,13 +1,21 @@
-"""The official Python client against our server: append, read, subscribe, fail, delete. Usage: client.py URI"""
+"""The official Python client against our server: append, read, subscribe, fail, delete. Usage: client.py URI
+
+READER in the environment is the URI of a user who may only read.
+"""
 
 import json
+import os
 import sys
+import time
 import uuid
 
 from kurrentdbclient import KurrentDBClient, NewEvent, StreamState
 from kurrentdbclient.events import CaughtUp, Checkpoint
 from kurrentdbclient.exceptions import (
     AccessDeniedError,
+    AlreadyExistsError,
+    FailedPreconditionError,
+    MaximumSubscriptionsReachedError,
     NotFoundError,
     StreamIsDeletedError,
     WrongCurrentVersionError,
@@ -117,8 +125,9 @@ def deletes():
     assert client.get_stream_metadata(stream)[0]["mine"] == "kept"
     client.tombstone_stream(stream, current_version=5)
     raises(StreamIsDeletedError, lambda: client.get_stream(stream))
+    # One event goes another way than several, and this client has a name for the error of that only.
     raises(
-        StreamIsDeletedError,
+        FailedPreconditionError,
         lambda: client.append_to_stream(stream, events=new("Never", 6), current_version=StreamState.ANY),
     )
     raises(
@@ -127,16 +136,102 @@ def deletes():
     )
 
 
+def take(group, stream, count, then):
+    """Takes so many events as a consumer; answers their numbers and how often each had come before."""
+    taken = []
+    with client.read_subscription_to_stream(group, stream) as told:
+        for event in told:
+            number = json.loads(event.data)["n"]
+            taken.append((number, event.retry_count))
+            then(told, event, number)
+            if len(taken) == count:
+                break
+    return taken
+
+
+def until(holds):
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def consumes_in_groups():
+    stream, group = f"py-{run}-e", f"group-{run}"
+    client.append_to_stream(stream, events=[new("Job", n) for n in range(30)], current_version=StreamState.NO_STREAM)
+    raises(NotFoundError, lambda: client.read_subscription_to_stream(group, stream))
+    client.create_subscription_to_stream(
+        group, stream, from_end=False, consumer_strategy="RoundRobin", max_retry_count=1, max_subscriber_count=1,
+        min_checkpoint_count=1, max_checkpoint_count=5,
+    )
+    raises(AlreadyExistsError, lambda: client.create_subscription_to_stream(group, stream, from_end=False))
+
+    def then(told, event, number):
+        if number == 3:
+            told.nack(event, "park")
+        elif number == 5:
+            told.nack(event, "retry")
+        elif number == 7:
+            told.nack(event, "skip")
+        else:
+            told.ack(event)
+
+    taken = take(group, stream, 12, then)
+    assert sorted({number for number, _ in taken}) == list(range(12 - sum(count for _, count in taken))), taken
+    known = lambda: client.get_subscription_info(group, stream)
+    until(lambda: known().parked_message_count >= 1 and int(known().last_checkpointed_event_position or 0) >= 4)
+    with client.read_subscription_to_stream(group, stream):
+        raises(MaximumSubscriptionsReachedError, lambda: next(client.read_subscription_to_stream(group, stream)))
+    # Whatever was not acknowledged comes to the next one, 5 among it until it was tried twice; then 3 comes back.
+    seen = {number for number, _ in take(group, stream, 18, lambda told, event, number: told.ack(event))}
+    assert 3 not in seen and 29 in seen | {number for number, _ in taken} or len(seen) == 18, seen
+    client.replay_parked_events(group, stream)
+    back = []
+    with client.read_subscription_to_stream(group, stream) as told:
+        for event in told:
+            back.append(json.loads(event.data)["n"])
+            told.ack(event)
+            if 3 in back:
+                break
+    until(lambda: known().parked_message_count == 0)
+    client.update_subscription_to_stream(group, stream, max_retry_count=7)
+    assert known().max_retry_count == 7
+    assert [one.group_name for one in client.list_subscriptions_to_stream(stream)] == [group]
+    client.delete_subscription(group, stream)
+    assert group not in [one.group_name for one in client.list_subscriptions()]
+
+    client.create_subscription_to_all(group, from_end=True, filter_include=["Job"], consumer_strategy="Pinned")
+    client.append_to_stream(stream, events=[new("Other", 90), new("Job", 91)], current_version=StreamState.ANY)
+    with client.read_subscription_to_all(group) as told:
+        event = next(told)
+        assert json.loads(event.data)["n"] == 91
+        told.ack(event)
+    client.delete_subscription(group)
+
+
 def discovers():
     members = client.read_gossip()
     assert len(members) == 1 and members[0].state == "NODE_STATE_LEADER", members
     host = uri.split("//")[1].split("?")[0].split("@")[-1]
     query = uri.split("?")[1]
-    with KurrentDBClient(f"kurrentdb+discover://{host}?{query}") as found:
+    who = uri.split("//")[1].split("@")[0] + "@" if "@" in uri else ""
+    with KurrentDBClient(f"kurrentdb+discover://{who}{host}?{query}") as found:
         found.get_commit_position()
 
 
-for check in (appends_and_reads, fails_on_wrong_versions, subscribes, deletes, discovers):
+def may_only_read():
+    if "READER" not in os.environ:
+        return
+    with KurrentDBClient(os.environ["READER"]) as reader:
+        assert len(reader.get_stream(f"py-{run}-b")) == 1
+        raises(
+            AccessDeniedError,
+            lambda: reader.append_to_stream(f"py-{run}-b", events=new("X", 1), current_version=StreamState.ANY),
+        )
+        raises(AccessDeniedError, lambda: reader.create_subscription_to_stream("g", f"py-{run}-b", from_end=False))
+
+
+for check in (appends_and_reads, fails_on_wrong_versions, subscribes, deletes, consumes_in_groups, discovers, may_only_read):
     check()
     print(f"python client: {check.__name__}")
 client.close()
