@@ -36,7 +36,9 @@ clients() { # clients URI
 
 serve plain
 clients "kurrentdb://$(cat "$work/plain")?tls=false"
-timeout 120 "$python" tests/clients/examples.py "kurrentdb://$(cat "$work/plain")?tls=false" "$NODE_HOME"
+# `cargo test` builds the examples; the Rust client is one of the three.
+timeout 120 "$python" tests/clients/examples.py "kurrentdb://$(cat "$work/plain")?tls=false" "$NODE_HOME" \
+  "$(dirname "$program")/examples/alerts"
 
 # An authority of our own and a certificate by it: the clients do not take one that vouches for itself.
 key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)

@@ -3,6 +3,9 @@
 //! Law: an append to a stream that was deleted for now brings it back, with its numbering; one to a stream that was closed
 //! for ever, or that is the daemon's, is refused. Called by `streams` and `batch`.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use tonic::Status;
 
 use super::App;
@@ -72,6 +75,7 @@ impl App {
         if !self.may_write(&stream) {
             return Err(Refused::Denied);
         }
+        let turn = self.turns.of(&stream).await;
         let tombs = self.tombs.while_writing().await;
         if tombs.contains(stream.strip_prefix(PREFIX).unwrap_or(&stream)) {
             return Err(Refused::Deleted(stream));
@@ -80,7 +84,15 @@ impl App {
         if events.is_empty() || metadata.is_deleted() {
             return self.append_unusual(stream, expected, events, metadata).await;
         }
-        Ok(self.append_one(Append { stream, expected, events }).await?.into())
+        let mut appending = Box::pin(self.append_one(Append { stream, expected, events }));
+        let first = poll_fn(|context| Poll::Ready(appending.as_mut().poll(context))).await;
+        // It is in the store's queue now.
+        drop(turn);
+        let appended = match first {
+            Poll::Ready(appended) => appended?,
+            Poll::Pending => appending.await?,
+        };
+        Ok(appended.into())
     }
 
     /// Appends as the store does.

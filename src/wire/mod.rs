@@ -44,6 +44,7 @@ mod streams;
 mod subscribe;
 mod tls;
 mod tombs;
+mod turns;
 
 pub use access::Error as AccessError;
 pub use options::{Listen, Options};
@@ -71,6 +72,7 @@ struct App {
     owned: &'static [&'static str],
     options: Options,
     tombs: tombs::Tombs,
+    turns: turns::Turns,
     /// Reads that may still begin.
     reads: Arc<Semaphore>,
     /// Subscriptions that may still begin.
@@ -97,6 +99,7 @@ impl App {
             subscriptions: Arc::new(Semaphore::new(options.subscriptions_max)),
             options,
             tombs,
+            turns: turns::Turns::default(),
             flows: flow::Flows::default(),
             groups,
             stopping,

@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use intentd::store::Direction;
 use intentd::store::memory::{Fault, MemoryStore};
+use intentd::store::{
+    Append, AppendAnswer, BoxFuture, Direction, Error, EventStore, Filter, Page, Position, StoreId,
+    Subscription,
+};
 use intentd::wire::Options as WireOptions;
 use intentd::wire::proto::event_store::client::WrongExpectedVersion;
 use intentd::wire::proto::event_store::client::streams::batch_append_req::{
@@ -43,6 +47,61 @@ fn part(correlation: u128, to: Option<(&str, Expected)>, ids: &[u128], is_final:
     }
 }
 
+/// A store whose reads take their time, each another time.
+struct Uneven(MemoryStore, AtomicUsize);
+
+impl EventStore for Uneven {
+    fn id(&self) -> StoreId {
+        self.0.id()
+    }
+
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<AppendAnswer>, Error>> {
+        self.0.append(batch)
+    }
+
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        from: Option<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, Error>> {
+        let turns = [7, 0, 3, 1][self.1.fetch_add(1, Ordering::Relaxed) % 4];
+        Box::pin(async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            self.0.read_stream(stream, from, direction, limit).await
+        })
+    }
+
+    fn read_all<'a>(
+        &'a self,
+        from: Option<Position>,
+        direction: Direction,
+        filter: &'a Filter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, Error>> {
+        self.0.read_all(from, direction, filter, limit)
+    }
+
+    fn subscribe_all(&self, after: Option<Position>, filter: Filter) -> Box<dyn Subscription> {
+        self.0.subscribe_all(after, filter)
+    }
+
+    fn subscribe_stream(&self, stream: &str, after: Option<u64>) -> Box<dyn Subscription> {
+        self.0.subscribe_stream(stream, after)
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Option<Position>, Error>> {
+        self.0.head()
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        self.0.writable()
+    }
+}
+
 /// Sends all, ends, and gives the answers by correlation.
 async fn answers(world: &mut World, parts: Vec<BatchAppendReq>) -> HashMap<u128, BatchAppendResp> {
     let mut told = world.client.batch_append(tokio_stream::iter(parts)).await.unwrap().into_inner();
@@ -74,7 +133,12 @@ fn error(answer: &BatchAppendResp) -> (i32, &str, &str, &[u8]) {
 
 #[tokio::test]
 async fn appends_begin_in_order_and_all_are_answered_after_the_end() {
-    let mut world = world().await;
+    in_order(world().await).await;
+    let uneven = Uneven(MemoryStore::default(), AtomicUsize::new(0));
+    in_order(world_over(Arc::new(uneven), WireOptions::default()).await).await;
+}
+
+async fn in_order(mut world: World) {
     let mut parts = vec![part(1_000, Some(("s", Expected::NoStream(()))), &[0], true)];
     for number in 1..200_u128 {
         let expected = Expected::StreamPosition(number as u64 - 1);
