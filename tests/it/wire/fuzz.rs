@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 use super::read::filtered;
 use super::{
-    any, append_requests, followed, groups, id, keys, of_all, of_stream, proposed, stream, world_over,
+    any, append_requests, followed, groups_broken, id, keys, of_all, of_stream, proposed, stream, world_over,
 };
 
 const SEATS: usize = 4;
@@ -75,7 +75,8 @@ fn sound() -> Vec<(String, Vec<Vec<u8>>)> {
     let of = |package: &'static str| {
         move |(call, messages): (&'static str, _)| (format!("/event_store.client.{package}/{call}"), messages)
     };
-    let groups = groups::sound().into_iter().map(of("persistent_subscriptions.PersistentSubscriptions"));
+    let groups =
+        groups_broken::sound().into_iter().map(of("persistent_subscriptions.PersistentSubscriptions"));
     streams.into_iter().map(of("streams.Streams")).chain(groups).collect()
 }
 

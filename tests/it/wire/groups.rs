@@ -20,7 +20,6 @@ use intentd::wire::proto::event_store::client::persistent_subscriptions::{
 };
 use intentd::wire::proto::event_store::client::streams::read_req::{FilterOptions, filter_options};
 use intentd::wire::proto::event_store::client::{Empty, uuid};
-use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -30,7 +29,7 @@ use super::{World, channel, id, said, stream, world, world_over};
 
 type Client = PersistentSubscriptionsClient<Channel>;
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings {
         max_retry_count: 2,
         max_checkpoint_count: 1,
@@ -43,7 +42,7 @@ fn settings() -> Settings {
     }
 }
 
-fn of(name: &str, group: &str, start: stream_options::RevisionOption, settings: Settings) -> Options {
+pub fn of(name: &str, group: &str, start: stream_options::RevisionOption, settings: Settings) -> Options {
     let options = StreamOptions { stream_identifier: stream(name), revision_option: Some(start) };
     Options {
         stream_option: Some(options::StreamOption::Stream(options)),
@@ -53,7 +52,7 @@ fn of(name: &str, group: &str, start: stream_options::RevisionOption, settings: 
     }
 }
 
-fn start() -> stream_options::RevisionOption {
+pub fn start() -> stream_options::RevisionOption {
     stream_options::RevisionOption::Start(Empty {})
 }
 
@@ -63,51 +62,6 @@ async fn client(world: &World) -> Client {
 
 async fn create(client: &mut Client, options: Options) -> Result<(), Status> {
     client.create(CreateReq { options: Some(options) }).await.map(drop)
-}
-
-/// Whole requests, for those who break them.
-pub fn sound() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    let create = CreateReq { options: Some(of("s", "g", start(), settings())) };
-    let update = UpdateReq { options: Some(of("s", "g", start(), settings())) };
-    let from = ReadFrom::StreamIdentifier(stream("s").unwrap());
-    let options = read_req::Options {
-        stream_option: Some(from),
-        group_name: "g".to_owned(),
-        buffer_size: 3,
-        uuid_option: None,
-    };
-    let nack = Nack { ids: vec![id(2).unwrap()], action: Action::Park.into(), ..Nack::default() };
-    let read = [
-        Asked::Options(options),
-        Asked::Ack(Ack { ids: vec![id(1).unwrap()], ..Ack::default() }),
-        Asked::Nack(nack),
-    ];
-    let read = read.map(|content| ReadReq { content: Some(content) }.encode_to_vec());
-    let delete = delete_req::Options {
-        group_name: "g".to_owned(),
-        stream_option: Some(delete_req::options::StreamOption::StreamIdentifier(stream("s").unwrap())),
-    };
-    let info = get_info_req::Options {
-        group_name: "g".to_owned(),
-        stream_option: Some(get_info_req::options::StreamOption::StreamIdentifier(stream("s").unwrap())),
-    };
-    let replay = replay_parked_req::Options {
-        group_name: "g".to_owned(),
-        stream_option: Some(replay_parked_req::options::StreamOption::StreamIdentifier(stream("s").unwrap())),
-        stop_at_option: Some(replay_parked_req::options::StopAtOption::StopAt(7)),
-    };
-    let list = list_req::options::ListOption::ListAllSubscriptions(Empty {});
-    let list = list_req::Options { list_option: Some(list) };
-    vec![
-        ("Create", vec![create.encode_to_vec()]),
-        ("Update", vec![update.encode_to_vec()]),
-        ("Read", read.to_vec()),
-        ("Read", read.to_vec()),
-        ("Delete", vec![DeleteReq { options: Some(delete) }.encode_to_vec()]),
-        ("GetInfo", vec![GetInfoReq { options: Some(info) }.encode_to_vec()]),
-        ("ReplayParked", vec![ReplayParkedReq { options: Some(replay) }.encode_to_vec()]),
-        ("List", vec![ListReq { options: Some(list) }.encode_to_vec()]),
-    ]
 }
 
 /// A consumer: what it asks, what it gets.
@@ -309,6 +263,29 @@ async fn what_fails_comes_again_and_is_parked_with_its_reason_as_a_link() {
     // It held 2: the next one gets it, and nobody counts that as a try.
     let mut other = Consumer::of(&mut client, "s", "g", 1).await.unwrap();
     assert_eq!(other.next().await, (2, 0));
+}
+
+#[tokio::test]
+async fn a_group_that_is_made_again_knows_nothing_of_the_one_before() {
+    let mut world = world().await;
+    world.put("s", 0..3).await;
+    let mut client = client(&world).await;
+    for _ in 0..2 {
+        create(&mut client, of("s", "g", start(), settings())).await.unwrap();
+        let known = told(&mut client, "s", "g").await.unwrap();
+        assert_eq!((&*known.last_checkpointed_event_position, known.parked_message_count), ("", 0));
+        let mut consumer = Consumer::of(&mut client, "s", "g", 10).await.unwrap();
+        assert_eq!(consumer.some(3).await, [0, 1, 2]);
+        consumer.ack(&[0]).await;
+        consumer.nack(&[1], Action::Park, "").await;
+        until(&mut client, "s", "g", |told| {
+            told.parked_message_count == 1 && told.last_checkpointed_event_position == "1"
+        })
+        .await;
+        let from = delete_req::options::StreamOption::StreamIdentifier(stream("s").unwrap());
+        let options = delete_req::Options { group_name: "g".to_owned(), stream_option: Some(from) };
+        client.delete(DeleteReq { options: Some(options) }).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ mod delete;
 mod figures;
 mod fuzz;
 mod groups;
+mod groups_broken;
 mod other;
 mod read;
 mod secure;
