@@ -14,14 +14,23 @@ pub struct Behind {
     pub at: SocketAddr,
 }
 
+fn placed(at: SocketAddr) -> Place {
+    let mut place = Place::new();
+    place.set("INTENTD_KURRENTDB__CONNECTION", &format!("kurrentdb://{at}?tls=false"));
+    place.set("INTENTD_KURRENTDB__RETRY_MAX", "200ms");
+    place.set("INTENTD_PIPELINE__BACKOFF_MAX", "1s");
+    place
+}
+
 impl Behind {
     pub fn new() -> Self {
         let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut place = Place::new();
-        place.set("INTENTD_KURRENTDB__CONNECTION", &format!("kurrentdb://{at}?tls=false"));
-        place.set("INTENTD_KURRENTDB__RETRY_MAX", "200ms");
-        place.set("INTENTD_PIPELINE__BACKOFF_MAX", "1s");
-        Self { place, at }
+        Self { place: placed(at), at }
+    }
+
+    /// Another place on the same log.
+    pub fn beside(&self) -> Place {
+        placed(self.at)
     }
 
     pub fn serve(&self) -> Running {

@@ -27,6 +27,7 @@ mod daemon_http;
 mod daemon_kill;
 mod daemon_performance;
 mod daemon_rebuild;
+mod daemon_shards;
 mod daemon_socket;
 mod dataset;
 mod fold;
