@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::daemon::{Answer, Client, Place, items, models_are_there, simulated, until};
 use super::daemon_cluster::Behind;
-use super::daemon_kill::{End, logged, same};
+use super::daemon_kill::{logged, same};
 
 fn set(place: &mut Place, shard: Shard) {
     place.set("INTENTD_SHARD__INDEX", &shard.index.to_string());
@@ -20,12 +20,15 @@ fn two_instances_on_one_log_decide_what_one_decides() {
     }
     let logs = tempfile::tempdir().unwrap();
     let log = logs.path().join("people.jsonl");
-    let lines = simulated(&log, 5, 200, 240);
+    let lines = simulated(&log, 5, 120, 240);
     let import = ["import", log.to_str().unwrap()];
     let calm = Place::new();
     calm.done(&import);
     let whole = calm.log_bytes();
-    let wanted = End::of(&calm, true);
+    let (facts_alone, events_alone) = logged(&calm);
+    let count = |kind: &str| facts_alone.iter().filter(|fact| fact.3 == kind).count();
+    let alerts = count("AlertScored");
+    assert!(alerts > 5 && count("SignalDetected") > 50, "{alerts} alerts");
 
     let mut behind = Behind::new();
     set(&mut behind.place, Shard { index: 0, count: 2 });
@@ -45,17 +48,16 @@ fn two_instances_on_one_log_decide_what_one_decides() {
     }
     server.kill();
     let (facts, behaviour) = logged(&behind.place);
-    same("event", &behaviour, &wanted.behaviour);
-    same("fact", &facts, &wanted.facts);
+    same("event", &behaviour, &events_alone);
+    same("fact", &facts, &facts_alone);
     let server = behind.serve();
     let (here, there) = (behind.place.daemon(), other.daemon());
     commands(&here.client, &there.client);
     for daemon in [here, there] {
         let shown = daemon.client.all("alerts?limit=500");
-        assert_eq!(shown.len(), wanted.alerts.len(), "each instance shows all");
+        assert_eq!(shown.len(), alerts, "each instance shows all");
         daemon.stop();
     }
-    assert!(wanted.alerts.len() > 10 && wanted.count("SignalDetected") > 100, "{}", wanted.alerts.len());
     server.kill();
 }
 
