@@ -5,65 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use intentd::domain::id::EventId;
-use intentd::store::embedded::{Embedded, Options};
-use intentd::store::kurrent;
-use intentd::store::memory::MemoryStore;
 use intentd::store::{
     Append, AppendAnswer, Appended, Conflict, Direction, Error, EventStore, ExpectedRevision, Filter,
     Message, NewEvent, Position, Recorded, Subscription,
 };
-use intentd::wire::Running;
-use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::store_kurrent;
+pub use super::support::stores::{embedded, kurrent, memory, small};
 
 use Direction::{Backwards, Forwards};
 use ExpectedRevision::{Any, Exact, Exists, NoStream};
-
-/// A store, and what has to live as long as it.
-pub struct Fresh {
-    pub store: Arc<dyn EventStore>,
-    _dir: Option<TempDir>,
-    _server: Option<Running>,
-}
-
-pub fn memory() -> Fresh {
-    Fresh { store: Arc::new(MemoryStore::default()), _dir: None, _server: None }
-}
-
-/// Bounds small enough that a test meets them: several segments, tables and evictions.
-pub fn small() -> Options {
-    Options {
-        segment_bytes: 8 << 10,
-        block_bytes: 2 << 10,
-        block_events: 16,
-        event_bytes_max: 8 << 10,
-        append_bytes_max: 32 << 10,
-        waiting_bytes_max: 64 << 10,
-        stream_cache_bytes: 4 << 10,
-        memtable_events: 32,
-        live_bytes: 4 << 10,
-        checkpoint_events: 10,
-        ..Options::default()
-    }
-}
-
-pub fn embedded() -> Fresh {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Embedded::open(dir.path(), &small()).unwrap();
-    Fresh { store: Arc::new(store), _dir: Some(dir), _server: None }
-}
-
-/// The adapter, on our own server over an embedded store; or on the server that `KURRENTDB_URL` names, which is empty.
-pub async fn kurrent() -> Fresh {
-    let Fresh { store: log, _dir, .. } = embedded();
-    let server = store_kurrent::serve(&log, store_kurrent::any_port()).await;
-    let connection = format!("kurrentdb://{}?tls=false", server.address());
-    let connection = std::env::var("KURRENTDB_URL").unwrap_or(connection);
-    let store = store_kurrent::kurrent(kurrent::Options { connection, ..kurrent::Options::default() });
-    Fresh { store, _dir, _server: Some(server) }
-}
 
 pub fn event(id: u128) -> NewEvent {
     NewEvent {

@@ -62,3 +62,15 @@ async fn other_events_are_never_taken_for_ours() {
     let found = verify(&source, &*more).await.unwrap_err();
     assert!(matches!(found, CopyError::Different { .. }), "{found}");
 }
+
+#[tokio::test]
+async fn another_order_is_another_log() {
+    let (one_way, other_way) = (MemoryStore::default(), MemoryStore::default());
+    for (store, streams) in [(&one_way, ["user-a", "market-x"]), (&other_way, ["market-x", "user-a"])] {
+        for stream in streams {
+            one(store, append(stream, Any, [1])).await.unwrap();
+        }
+    }
+    let found = verify(&one_way, &other_way).await.unwrap_err();
+    assert!(matches!(found, CopyError::Different { .. }), "{found}");
+}

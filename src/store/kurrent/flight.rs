@@ -63,6 +63,8 @@ struct Flight {
     /// Nothing more goes out before everything under way is answered.
     is_broken: bool,
     failures: u32,
+    /// What the server said last when it did not do an append.
+    trouble: String,
     /// When something was last answered.
     progress: Instant,
 }
@@ -96,7 +98,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut calls: UnboundedReceiver<Call>)
                 None => return,
             },
             () = sleep_until(deadline), if !flight_is_idle => {
-                let trouble = format!("no answer within {:?}", flight.shared.options.call_timeout);
+                let trouble = flight.late();
                 if let Some(session) = flight.session.take() {
                     flight.shared.link.lost(session.generation, &trouble).await;
                 }
@@ -131,7 +133,16 @@ impl Flight {
             answers: FuturesUnordered::new(),
             is_broken: false,
             failures: 0,
+            trouble: String::new(),
             progress: Instant::now(),
+        }
+    }
+
+    fn late(&mut self) -> String {
+        let late = format!("no answer within {:?}", self.shared.options.call_timeout);
+        match std::mem::take(&mut self.trouble) {
+            said if said.is_empty() => late,
+            said => format!("{late}: {said}"),
         }
     }
 
@@ -241,6 +252,7 @@ impl Flight {
             Heard::Written(at) => {
                 job.written(at);
                 (self.progress, self.failures) = (Instant::now(), 0);
+                self.trouble.clear();
                 return;
             }
             Heard::Conflict => {
@@ -253,7 +265,7 @@ impl Flight {
                 job.stage = Stage::Done(Done::Failed(error));
             }
             Heard::Broken => {}
-            Heard::NotNow => self.failures += 1,
+            Heard::NotNow(trouble) => (self.failures, self.trouble) = (self.failures + 1, trouble),
             Heard::Lost(trouble) => {
                 if let Some(session) = &self.session {
                     self.shared.link.lost(session.generation, &trouble).await;

@@ -37,7 +37,7 @@ pub(super) enum Heard {
     /// The session was ended by somebody else's failure.
     Broken,
     /// The server could not do it; it may be done all the same.
-    NotNow,
+    NotNow(String),
     /// The connection is of no use any more.
     Lost(String),
 }
@@ -88,7 +88,8 @@ fn hear(answer: kurrentdb::Result<kurrentdb::BatchWriteResult>) -> Heard {
         Err(Said::ServerError(text)) if text.contains(CLOSED) => Heard::Broken,
         Err(error) => match fault(&error) {
             Fault::Lost(trouble) => Heard::Lost(trouble),
-            Fault::NotNow(_) | Fault::NotFound => Heard::NotNow,
+            Fault::NotNow(trouble) => Heard::NotNow(trouble),
+            Fault::NotFound => Heard::NotNow(error.to_string()),
             Fault::Refused(reason) => invalid(reason),
         },
     }
