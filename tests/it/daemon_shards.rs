@@ -63,6 +63,9 @@ fn two_instances_on_one_log_decide_what_one_decides() {
 
 /// A command for a user of the second instance, sent to the first and then where that says.
 fn commands(here: &Client, there: &Client) {
+    let metrics = there.get("/metrics").text();
+    let told = metrics.lines().find(|line| line.starts_with("intentd_shard_info{")).unwrap_or_default();
+    assert!([r#"index="1""#, r#"count="2""#].iter().all(|label| told.contains(label)), "{told}");
     let listed = here.get("alerts?status=PENDING&limit=500").expect(200);
     let is_there = |alert: &&Value| owner(alert["userId"].as_str().unwrap(), 2) == 1;
     let alert = items(&listed).iter().find(is_there).expect("a pending alert of the second instance");
