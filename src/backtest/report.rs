@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::Range;
 use super::alerts::{Difference, Sides, Subject, Tally};
@@ -13,7 +13,7 @@ use super::witness::{Known, Witness};
 use crate::domain::catalog::{Catalog, ModelIx, ModelSpec};
 use crate::domain::id::UserId;
 use crate::domain::label::Label;
-use crate::domain::quality::{Case, Quality, Reliability, measure};
+use crate::domain::quality::{Case, Quality, measure};
 use crate::domain::time::Timestamp;
 use crate::replay::Told;
 use crate::store::StoreId;
@@ -88,53 +88,7 @@ pub struct ModelReport {
     /// Scores that the replay asked for and that no model gave.
     pub unanswered: u64,
     /// How good the replay's scores are, over all of them whose horizon has passed.
-    #[serde(serialize_with = "written")]
     pub scores: Quality,
-}
-
-/// Measures as the JSON has them.
-fn written<S: Serializer>(quality: &Quality, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Measures {
-        rows: u64,
-        positives: u64,
-        base_rate: Option<f64>,
-        roc_auc: Option<f64>,
-        average_precision: Option<f64>,
-        brier: Option<f64>,
-        calibration_error: Option<f64>,
-        lift_top_decile: Option<f64>,
-        reliability: Vec<Bin>,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Bin {
-        from: f64,
-        to: f64,
-        rows: u64,
-        mean_probability: Option<f64>,
-        positive_share: Option<f64>,
-    }
-    let bin = |bin: &Reliability| Bin {
-        from: bin.from,
-        to: bin.to,
-        rows: bin.rows,
-        mean_probability: bin.mean_probability,
-        positive_share: bin.positive_share,
-    };
-    let measures = Measures {
-        rows: quality.rows,
-        positives: quality.positives,
-        base_rate: quality.base_rate,
-        roc_auc: quality.roc_auc,
-        average_precision: quality.average_precision,
-        brier: quality.brier,
-        calibration_error: quality.calibration_error,
-        lift_top_decile: quality.lift_top_decile,
-        reliability: quality.reliability.iter().map(bin).collect(),
-    };
-    measures.serialize(serializer)
 }
 
 /// Features as recorded in `AlertScored`, `AlertEscalated` and `UserScored`, against the replayed ones.

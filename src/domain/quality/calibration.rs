@@ -2,13 +2,16 @@
 //!
 //! Law: a bin holds its lower border and not its upper one, but the last holds 1.
 
+use serde::Serialize;
+
 use super::Case;
 
 /// Bins of equal width in the reliability table.
 pub const BINS: usize = 10;
 
 /// A bin of the reliability table.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Reliability {
     /// Its lower border, inside.
     pub from: f64,
@@ -17,6 +20,7 @@ pub struct Reliability {
     /// Rows in it.
     pub rows: u64,
     /// Their weight.
+    #[serde(skip)]
     pub weight: f64,
     /// Mean probability; none without rows.
     pub mean_probability: Option<f64>,

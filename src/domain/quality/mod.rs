@@ -20,6 +20,8 @@ mod recent;
 #[cfg(test)]
 mod tests;
 
+use serde::Serialize;
+
 pub use budget::{ABOVE_MIN, Suggestion, suggest};
 pub use calibration::{BINS, Reliability};
 pub use drift::{BadBins, Bins, EDGES_MAX, ROWS_MIN, psi};
@@ -54,13 +56,15 @@ impl Case {
 }
 
 /// How good the probabilities of some rows are.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Quality {
     /// Rows measured.
     pub rows: u64,
     /// Of these, positive.
     pub positives: u64,
     /// Rows left out: no probability from 0 to 1, or no weight.
+    #[serde(skip)]
     pub left_out: u64,
     /// Share of positives by weight; none without rows.
     pub base_rate: Option<f64>,
