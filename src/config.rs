@@ -122,36 +122,33 @@ impl Config {
     /// # Errors
     /// Every fault at once.
     pub fn load(file: Option<&Path>) -> Result<Self, Faults> {
+        let (config, faults) = Self::read(file);
+        if faults.is_empty() { Ok(config) } else { Err(Faults { faults }) }
+    }
+
+    /// As [`Config::load`], but what is in order comes beside the faults, for whoever goes on to look for more of them: a key
+    /// with a fault has its default.
+    pub fn read(file: Option<&Path>) -> (Self, Vec<Fault>) {
         let mut faults = Vec::new();
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(path) = file {
-            match std::fs::read_to_string(path) {
-                Ok(text) => match toml::from_str::<toml::Table>(&text) {
-                    Ok(_) => {
-                        faults.extend(faults_of(&Figment::from(Toml::string(&text)), |key| {
-                            format!("{}:{}", path.display(), line_of(&text, key))
-                        }));
-                        figment = figment.merge(Toml::string(&text));
-                    }
-                    Err(error) => faults.push(syntax_fault(path, &text, &error)),
-                },
-                Err(error) => faults.push(Fault {
-                    place: path.display().to_string(),
-                    key: String::new(),
-                    message: format!("cannot be read ({error}); give another path with --config"),
-                }),
+            match text_of(path) {
+                Ok(text) => {
+                    let place = |key: &str| format!("{}:{}", path.display(), line_of(&text, key));
+                    figment = sound(figment, &Figment::from(Toml::string(&text)), place, &mut faults);
+                }
+                Err(fault) => faults.push(fault),
             }
         }
-        let environment = Env::prefixed(ENVIRONMENT).ignore(NOT_KEYS).split("__");
-        faults.extend(faults_of(&Figment::from(environment.clone()), |key| {
-            format!("environment {ENVIRONMENT}{}", key.replace('.', "__").to_uppercase())
-        }));
-        if !faults.is_empty() {
-            return Err(Faults { faults });
-        }
-        let config: Self = figment.merge(environment).extract().map_err(|error| whole(&error))?;
-        let faults = config.faults();
-        if faults.is_empty() { Ok(config) } else { Err(Faults { faults }) }
+        let environment = Figment::from(Env::prefixed(ENVIRONMENT).ignore(NOT_KEYS).split("__"));
+        let place = |key: &str| format!("environment {ENVIRONMENT}{}", key.replace('.', "__").to_uppercase());
+        figment = sound(figment, &environment, place, &mut faults);
+        let config = figment.extract().unwrap_or_else(|error| {
+            faults.push(whole(&error));
+            Self::default()
+        });
+        faults.extend(config.faults());
+        (config, faults)
     }
 
     /// What the sections themselves find wrong: values that parse and make no sense.
@@ -176,32 +173,51 @@ impl Config {
     }
 }
 
-fn whole(error: &figment::Error) -> Faults {
+fn whole(error: &figment::Error) -> Fault {
     let place = "configuration".to_owned();
-    Faults { faults: vec![Fault { place, key: error.path.join("."), message: error.kind.to_string() }] }
+    Fault { place, key: error.path.join("."), message: error.kind.to_string() }
 }
 
-/// Tries every leaf of a source alone over the defaults, so that one fault hides no other.
-fn faults_of(source: &Figment, place: impl Fn(&str) -> String) -> Vec<Fault> {
+/// The text of a file, which is TOML.
+fn text_of(path: &Path) -> Result<String, Fault> {
+    let text = std::fs::read_to_string(path).map_err(|error| Fault {
+        place: path.display().to_string(),
+        key: String::new(),
+        message: format!("cannot be read ({error}); give another path with --config"),
+    })?;
+    match toml::from_str::<toml::Table>(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(syntax_fault(path, &text, &error)),
+    }
+}
+
+/// Adds a source's keys that are in order. Tries every leaf alone over the defaults, so that one fault hides no other.
+fn sound(
+    mut all: Figment,
+    source: &Figment,
+    place: impl Fn(&str) -> String,
+    faults: &mut Vec<Fault>,
+) -> Figment {
     let Ok(tree) = source.extract::<Dict>() else {
-        return vec![Fault {
-            place: place(""),
-            key: String::new(),
-            message: "is no table of keys".to_owned(),
-        }];
+        let message = "is no table of keys".to_owned();
+        faults.push(Fault { place: place(""), key: String::new(), message });
+        return all;
     };
     let mut leaves = Vec::new();
     flatten("", &tree, &mut leaves);
-    let mut faults = Vec::new();
     for (key, value) in leaves {
-        let alone = Figment::from(Serialized::defaults(Config::default())).merge((key.as_str(), value));
-        if let Err(error) = alone.extract::<Config>() {
-            let is_unknown = matches!(error.kind, figment::error::Kind::UnknownField(..));
-            let message = if is_unknown { unknown(&key) } else { error.kind.to_string() };
-            faults.push(Fault { place: place(&key), key, message });
+        let leaf = (key.as_str(), value);
+        let alone = Figment::from(Serialized::defaults(Config::default())).merge(leaf.clone());
+        match alone.extract::<Config>() {
+            Ok(_) => all = all.merge(leaf),
+            Err(error) => {
+                let is_unknown = matches!(error.kind, figment::error::Kind::UnknownField(..));
+                let message = if is_unknown { unknown(&key) } else { error.kind.to_string() };
+                faults.push(Fault { place: place(&key), key, message });
+            }
         }
     }
-    faults
+    all
 }
 
 fn unknown(key: &str) -> String {

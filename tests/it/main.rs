@@ -16,6 +16,7 @@ mod backtest;
 mod backtest_figures;
 mod catalog;
 mod challenger;
+mod check;
 mod codec;
 mod codec_golden;
 mod codec_golden_models;
