@@ -1,14 +1,16 @@
 # The commands of this repository. `make demo` and `make test` need nothing started and nothing but
 # git, make, gcc, python3 with pip, and Rust.
 CARGO ?= cargo
+# What `make demo` builds with; CI has a dev build at hand.
+PROFILE ?= release
 ORT := .ort/libonnxruntime.so
 export ORT_DISABLE_TELEMETRY = 1
 
 .PHONY: demo test train-test check fmt clippy doc bench sim models ort real wire-proto
 
 demo: ort                ## Build, then show alerts as they appear (embedded store, simulated people).
-	$(CARGO) build --release --locked --bin intentd
-	./target/release/intentd demo
+	$(CARGO) build --profile $(PROFILE) --locked --bin intentd
+	./target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/intentd demo
 
 test: ort                ## Every test.
 	ORT_DYLIB_PATH=$(CURDIR)/$(ORT) $(CARGO) test --locked
