@@ -180,7 +180,9 @@ impl Seen {
                     assert!(held.len() <= self.slots[&to]);
                 }
                 Effect::Park(item, _) => {
-                    self.held.values_mut().for_each(|held| drop(held.remove(&item.event)));
+                    self.held.values_mut().for_each(|held| {
+                        held.remove(&item.event);
+                    });
                     self.settled.insert(item.event);
                     self.parked.insert(item.event);
                 }
