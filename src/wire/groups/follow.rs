@@ -87,7 +87,11 @@ impl Source {
     async fn more(&mut self) -> Result<Read, Status> {
         match self.inner.next().await.map_err(|error| of_store(&error))? {
             Message::Events(events) => self.events(events).await,
-            Message::Checkpoint(at) => Ok(Read { through: Some(at.0), ..Read::default() }),
+            Message::Checkpoint(at) => {
+                // A stream's places are revisions: a position would stand far beyond them.
+                let through = matches!(self.config.key.follows, Followed::All).then_some(at.0);
+                Ok(Read { through, ..Read::default() })
+            }
             Message::CaughtUp(_) => Ok(Read::default()),
         }
     }

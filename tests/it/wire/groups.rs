@@ -238,6 +238,22 @@ async fn a_group_goes_on_where_it_was_after_a_restart_of_the_server() {
 }
 
 #[tokio::test]
+async fn a_place_in_a_stream_is_a_revision_whatever_others_write() {
+    let mut world = world().await;
+    let mut client = client(&world).await;
+    create(&mut client, of("s", "g", start(), settings())).await.unwrap();
+    let mut consumer = Consumer::of(&mut client, "s", "g", 1).await.unwrap();
+    for number in 0..4 {
+        world.put("t", 100 * number + 100..100 * number + 200).await;
+        world.put("s", [number]).await;
+        assert_eq!(consumer.next().await, (number, 0));
+        consumer.ack(&[number]).await;
+        let known = told(&mut client, "s", "g").await.unwrap().last_checkpointed_event_position;
+        assert!(known.parse().unwrap_or(0) <= number, "{known} after {number}");
+    }
+}
+
+#[tokio::test]
 async fn what_fails_comes_again_and_is_parked_with_its_reason_as_a_link() {
     let mut world = world().await;
     world.put("s", 0..3).await;

@@ -36,6 +36,8 @@ mod groups;
 mod groups_broken;
 mod other;
 mod read;
+mod rust_client;
+mod rust_client_groups;
 mod secure;
 mod subscribe;
 

@@ -19,9 +19,9 @@ use tonic::{Code, Request, Status};
 
 use super::{any, append_requests, of_all, proposed, said};
 
-struct Secured {
+pub struct Secured {
     _folder: TempDir,
-    options: Options,
+    pub options: Options,
     certificate: String,
 }
 
@@ -32,20 +32,20 @@ fn file(folder: &Path, name: &str, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-fn secured() -> Secured {
+pub fn secured() -> Secured {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = made.cert.pem();
     let options = Options {
         certificate: file(folder.path(), "certificate.pem", &certificate),
         key: file(folder.path(), "key.pem", &made.key_pair.serialize_pem()),
-        users: file(folder.path(), "users", "reader:read:r\nwriter:write:w\nchief:admin:c:c\n"),
+        users: file(folder.path(), "users", "reader:read:r\nwriter:write:w\nchief:admin:c:c\nboss:admin:b\n"),
         ..Options::default()
     };
     Secured { _folder: folder, options, certificate }
 }
 
-async fn start(options: Options) -> Result<Running, StartError> {
+pub async fn start(options: Options) -> Result<Running, StartError> {
     let store = Arc::new(super::MemoryStore::default());
     Running::start(([127, 0, 0, 1], 0).into(), options, Ports { store, owned: &[] }).await
 }
