@@ -34,6 +34,7 @@ use crate::metrics;
 use crate::scoring::Options;
 use crate::scoring::folder::versions;
 use crate::scoring::live::Live;
+use crate::scoring::runtime::give_back_freed_memory;
 use crate::store::{BoxFuture, EventStore};
 
 /// What the registry stands on.
@@ -197,11 +198,19 @@ impl Models for ModelRegistry {
     }
 
     fn reload(&self, model: Option<String>, who: Who) -> BoxFuture<'_, Result<Vec<ModelChange>, Error>> {
-        Box::pin(self.apart(move |inner| inner.reload(model.as_deref(), &who)))
+        Box::pin(self.apart(move |inner| {
+            let changes = inner.reload(model.as_deref(), &who);
+            give_back_freed_memory();
+            changes
+        }))
     }
 
     fn change(&self, model: String, change: Change, who: Who) -> BoxFuture<'_, Result<ModelView, Error>> {
-        Box::pin(self.apart(move |inner| inner.change(&model, change, &who)))
+        Box::pin(self.apart(move |inner| {
+            let view = inner.change(&model, change, &who);
+            give_back_freed_memory();
+            view
+        }))
     }
 
     fn lacking(&self) -> Vec<NotReady> {

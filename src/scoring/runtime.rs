@@ -45,6 +45,18 @@ pub struct Runtime {
     pub(super) environment: Environment,
 }
 
+/// Gives back what a change of a model has freed: this thread's share, and what ONNX Runtime took from glibc, which keeps
+/// freed memory for the thread that had it, while changes run on another thread each time. Some 1 ms; not for a hot path.
+pub(crate) fn give_back_freed_memory() {
+    #[expect(unsafe_code, reason = "C functions without pointers")]
+    // SAFETY: both may be called at any time, from any thread.
+    unsafe {
+        libmimalloc_sys::mi_collect(true);
+        #[cfg(target_env = "gnu")]
+        libc::malloc_trim(0);
+    }
+}
+
 /// Kept for ever: `ort` allows one environment per process, and none after the last handle to it is gone.
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
 
