@@ -35,9 +35,9 @@ for model in "${models[@]}"; do
 done
 for training in "${trainings[@]}"; do wait "$training"; done
 
-# The store's id is another one in each run and changes nothing.
+# The store's id and its positions (bytes; how appends came together) are others in each run and change nothing.
 inputs=$({
-    for model in "${models[@]}"; do sed '/"store":/d' "$work/$model/manifest.json" "$work/live/$model/manifest.json"; done
+    for model in "${models[@]}"; do sed '/"\(store\|logFrom\|logUntil\)":/d' "$work/$model/manifest.json" "$work/live/$model/manifest.json"; done
     cat "$work/truth.jsonl.zst" config/catalog.toml models/train/requirements.txt $(ls models/train/*.py | grep -v /test_)
 } | sha256sum | cut -d' ' -f1)
 sums=$out/SHA256SUMS
