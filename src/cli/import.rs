@@ -147,7 +147,12 @@ impl Import {
                 Err(FeedError::Append(error @ (Error::Unavailable { .. } | Error::Timeout { .. })))
                     if patience.lasts(has_moved) =>
                 {
-                    bar.println(format!("{name}: waits for the store at line {}: {error}", fed.lines_done));
+                    if patience.begins() {
+                        bar.println(format!(
+                            "{name}: waits for the store at line {}: {error}",
+                            fed.lines_done
+                        ));
+                    }
                     tokio::time::sleep(AGAIN).await;
                 }
                 result => break result,
@@ -178,17 +183,24 @@ impl Import {
 struct Patience {
     is_there: bool,
     since: Option<Instant>,
+    /// Whether the person knows.
+    is_told: bool,
 }
 
 impl Patience {
     fn new(is_there: bool) -> Self {
-        Self { is_there, since: None }
+        Self { is_there, since: None, is_told: false }
+    }
+
+    /// Whether to say that it waits: once each time.
+    fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_told, true)
     }
 
     /// Whether to try again after a failure.
     fn lasts(&mut self, has_moved: bool) -> bool {
         if has_moved {
-            self.since = None;
+            (self.since, self.is_told) = (None, false);
         }
         self.is_there && self.since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
     }

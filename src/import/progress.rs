@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::store::files;
+
 /// How much of a file's head tells it from others.
 const HEAD_BYTES: u64 = 1 << 16;
 
@@ -64,9 +66,7 @@ impl Progress {
     /// The file cannot be written.
     pub fn reach(&mut self, lines_done: u64) -> io::Result<()> {
         self.reached.lines_done = lines_done;
-        let next = self.path.with_extension("next");
-        fs::write(&next, serde_json::to_vec(&self.reached)?)?;
-        fs::rename(&next, &self.path)
+        files::replace(&self.path, &serde_json::to_vec(&self.reached)?)
     }
 
     /// Forgets the file: its import is finished.

@@ -3,14 +3,14 @@
 //! Law: a checkpoint is good only with the store it was made on; a file holds a whole one or the one before it, never half.
 //! Called by the feed.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Position, StoreId};
+use super::{Position, StoreId, files};
 use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 
@@ -136,19 +136,6 @@ impl FileCheckpoints {
         let path = self.path.clone();
         move |source| Error { action, path, source }
     }
-
-    /// Writes beside, makes it durable, then takes the old one's place: a crash leaves one of the two.
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
-        let mut file = File::create(&beside)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        match self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => File::open(".")?.sync_all(),
-        }
-    }
 }
 
 impl Checkpoints for FileCheckpoints {
@@ -158,7 +145,7 @@ impl Checkpoints for FileCheckpoints {
 
     fn save(&self, checkpoint: Checkpoint) -> Result<(), Error> {
         let text = serde_json::to_vec(&checkpoint).map_err(|error| self.error("write")(error.into()))?;
-        self.replace(&text).map_err(self.error("write"))
+        files::replace(&self.path, &text).map_err(self.error("write"))
     }
 }
 

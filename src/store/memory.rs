@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -108,7 +108,7 @@ impl MemoryStore {
     /// The append is outside the store's bounds.
     pub fn append_now(&self, batch: Vec<Append>) -> Result<Vec<AppendAnswer>, Error> {
         let mut log = self.lock();
-        if let Some(fault) = batch.iter().find_map(misuse) {
+        if let Some(fault) = batch.iter().find_map(Append::misuse) {
             return Err(Error::Invalid { reason: fault });
         }
         let answers = batch.into_iter().map(|append| log.append(append)).collect();
@@ -120,15 +120,6 @@ impl MemoryStore {
         // Every change under the lock is whole before anything can panic.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn misuse(append: &Append) -> Option<String> {
-    if append.events.is_empty() {
-        return Some(format!("an append to {} without events", append.stream));
-    }
-    let mut seen = HashSet::with_capacity(append.events.len());
-    let twice = append.events.iter().find(|event| !seen.insert(event.id))?;
-    Some(format!("an append to {} holds the id {} twice", append.stream, twice.id))
 }
 
 fn position(index: usize) -> Position {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -36,6 +37,23 @@ pub struct Append {
     pub expected: ExpectedRevision,
     /// The events, in order; ids unique among them.
     pub events: Vec<NewEvent>,
+}
+
+impl Append {
+    /// Why no store takes it: no name, no events, or an id twice.
+    pub(crate) fn misuse(&self) -> Option<String> {
+        let Self { stream, events, .. } = self;
+        if stream.is_empty() {
+            return Some("an append to a stream without a name".to_owned());
+        }
+        if events.is_empty() {
+            return Some(format!("an append to {stream} without events"));
+        }
+        // Most have one event, and need no set.
+        let mut ids = HashSet::with_capacity(if events.len() > 1 { events.len() } else { 0 });
+        let twice = events.iter().find(|event| events.len() > 1 && !ids.insert(event.id))?;
+        Some(format!("an append to {stream} holds the id {} twice", twice.id))
+    }
 }
 
 /// What an append did.
@@ -231,6 +249,7 @@ pub trait EventStore: Send + Sync + 'static {
 pub mod checkpoint;
 pub mod copy;
 pub mod embedded;
+pub mod files;
 pub mod kurrent;
 pub mod memory;
 pub mod snapshot;

@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -220,27 +219,20 @@ impl Embedded {
     fn check(&self, append: &Append) -> Result<usize, Error> {
         let invalid = |reason: String| Err(Error::Invalid { reason });
         let Append { stream, events, .. } = append;
-        if stream.is_empty() || stream.len() > usize::from(u16::MAX) {
-            return invalid(format!(
-                "a stream's name has 1 to {} bytes, this one {}",
-                u16::MAX,
-                stream.len()
-            ));
+        if let Some(reason) = append.misuse() {
+            return invalid(reason);
         }
-        if events.is_empty() {
-            return invalid(format!("an append to {stream} without events"));
+        if stream.len() > usize::from(u16::MAX) {
+            let most = u16::MAX;
+            return invalid(format!("a stream's name has 1 to {most} bytes, this one {}", stream.len()));
         }
         let mut total = 0;
-        let mut ids = HashSet::with_capacity(if events.len() > 1 { events.len() } else { 0 });
         for event in events {
             let length = record::length(stream, event);
             if length > self.shared.options.event_bytes_max || event.event_type.len() > usize::from(u16::MAX)
             {
                 let most = self.shared.options.event_bytes_max;
                 return invalid(format!("an event of {length} bytes to {stream}; the most is {most}"));
-            }
-            if events.len() > 1 && !ids.insert(event.id) {
-                return invalid(format!("an append to {stream} holds the id {} twice", event.id));
             }
             total += length;
         }

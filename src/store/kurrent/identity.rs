@@ -11,7 +11,7 @@ use kurrentdb::{AppendToStreamOptions, Client, Credentials, EventData, ReadStrea
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::store::{Error, StoreId};
+use crate::store::{Error, StoreId, files};
 
 /// The stream that names the store.
 const STREAM: &str = "intentd-store";
@@ -64,7 +64,12 @@ pub(super) fn kept(file: &Path) -> Result<Option<StoreId>, Error> {
     match fs::read_to_string(file) {
         Ok(text) => match text.trim().parse() {
             Ok(id) => Ok(Some(StoreId(id))),
-            Err(_) => Err(Error::Invalid { reason: format!("{} holds no id", file.display()) }),
+            Err(_) => Err(Error::Invalid {
+                reason: format!(
+                    "{} holds no id; `intentd rebuild` makes it and what is derived anew",
+                    file.display()
+                ),
+            }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(refused("read", file, error)),
@@ -73,7 +78,7 @@ pub(super) fn kept(file: &Path) -> Result<Option<StoreId>, Error> {
 
 /// Keeps it.
 pub(super) fn keep(file: &Path, id: StoreId) -> Result<(), Error> {
-    fs::write(file, format!("{id}\n")).map_err(|error| refused("write", file, error))
+    files::replace(file, format!("{id}\n").as_bytes()).map_err(|error| refused("write", file, error))
 }
 
 fn refused(action: &str, file: &Path, error: io::Error) -> Error {

@@ -14,7 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashSet;
 use kurrentdb::{ClientSettings, Credentials};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -225,23 +224,6 @@ impl Kurrent {
     }
 }
 
-/// Refuses appends outside every store's bounds, before anything is written.
-fn check(append: &Append) -> Result<(), Error> {
-    let Append { stream, events, .. } = append;
-    let invalid = |reason: String| Err(Error::Invalid { reason });
-    if stream.is_empty() {
-        return invalid("an append to a stream without a name".to_owned());
-    }
-    if events.is_empty() {
-        return invalid(format!("an append to {stream} without events"));
-    }
-    let mut ids = HashSet::with_capacity(events.len());
-    match events.iter().find(|event| !ids.insert(event.id)) {
-        Some(twice) => invalid(format!("an append to {stream} holds the id {} twice", twice.id)),
-        None => Ok(()),
-    }
-}
-
 impl EventStore for Kurrent {
     fn id(&self) -> StoreId {
         self.id
@@ -249,7 +231,9 @@ impl EventStore for Kurrent {
 
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<AppendAnswer>, Error>> {
         Box::pin(async move {
-            batch.iter().try_for_each(check)?;
+            if let Some(reason) = batch.iter().find_map(Append::misuse) {
+                return Err(Error::Invalid { reason });
+            }
             self.shared.append(&self.calls, batch).await
         })
     }

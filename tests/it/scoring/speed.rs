@@ -1,8 +1,8 @@
 //! What a row costs. Not a pass or fail: run by hand, in a release build, on models of 40 features:
 //!
 //! ```text
-//! .venv/bin/python models/train/fixture.py --out /tmp/models --features 40 --bins 32
-//! SCORING_MODELS=/tmp/models cargo test --release --test it scoring::speed -- --ignored --nocapture
+//! .venv/bin/python models/train/fixture.py --out target/speed-models --features 40 --bins 32
+//! SCORING_MODELS=target/speed-models cargo test --release --test it scoring::speed -- --ignored --nocapture
 //! ```
 
 use std::time::Instant;
