@@ -79,6 +79,10 @@ fn models(config: &Config, catalog: &Catalog) -> Vec<String> {
 }
 
 fn store(config: &Config) -> Result<(), Failure> {
+    if !config.kurrentdb.connection.is_empty() {
+        let message = "--store looks at an embedded store; the log is in a cluster (kurrentdb.connection)";
+        return Err(Failure::new(code::UNAVAILABLE, message));
+    }
     let folder = crate::app::Layout::of(&config.data_dir).store;
     if !folder.is_dir() {
         let message = format!("there is no store in {}; set `data_dir`", folder.display());

@@ -14,7 +14,7 @@ use super::{Failure, Global, code, runtime};
 use crate::config::Config;
 use crate::store::embedded::Embedded;
 use crate::store::kurrent::{self, Kurrent};
-use crate::store::{self, EventStore, Position, StoreId, copy};
+use crate::store::{self, EventStore, Position, StoreId, copy, files};
 use crate::{telemetry, wire};
 
 /// Work on a store without a daemon.
@@ -79,6 +79,11 @@ impl Copy {
     fn run(self, global: &Global) -> Result<(), Failure> {
         let config = global.config()?;
         runtime()?.block_on(async {
+            // Opening makes a store where there is none: a name that was mistyped would be an empty log.
+            if !self.from.contains("://") && !Path::new(&self.from).is_dir() {
+                let message = format!("there is no store in {}; give another --from", self.from);
+                return Err(Failure::new(code::NO_INPUT, message));
+            }
             let (source, target) = (opened(&self.from, &config)?, opened(&self.to, &config)?);
             // A place is good only between the two stores that it was reached between.
             let names = format!("{} {}", source.id(), target.id());
@@ -86,7 +91,7 @@ impl Copy {
             let mut kept = Ok(());
             let copied = copy::copy(&*source, &*target, after, |progress| {
                 if let (Some(state), Some(Position(at)), Ok(())) = (&self.state, progress.through, &kept) {
-                    kept = std::fs::write(state, format!("{names} {at}\n"));
+                    kept = files::replace(state, format!("{names} {at}\n").as_bytes());
                 }
             });
             let copied =

@@ -93,30 +93,12 @@ impl Progress {
     }
 }
 
-/// Appends that the target holds in part: a run broken off that has grown since.
-async fn one_by_one(
-    target: &dyn EventStore,
-    append: Append,
-    progress: &mut Progress,
-) -> Result<(), CopyError> {
-    let mut expected = append.expected;
-    for event in append.events {
-        let alone = Append { stream: append.stream.clone(), expected, events: vec![event] };
-        for answer in target.append(vec![alone]).await.map_err(from("target"))? {
-            let done = answer?;
-            expected = ExpectedRevision::Exact(done.revision);
-            progress.count(done);
-        }
-    }
-    Ok(())
-}
-
 fn is_ours(event: &Recorded) -> bool {
     !event.stream.starts_with('$') && event.stream != NAME
 }
 
-/// Events in the order of the log as appends: a run of events of one stream is one append.
-fn appends(events: &[Recorded]) -> Vec<Append> {
+/// Events in the order of the log as appends: a run of events of one stream is one append, or each event is.
+fn appends(events: &[Recorded], alone: bool) -> Vec<Append> {
     let mut appends: Vec<Append> = Vec::new();
     for event in events.iter().filter(|event| is_ours(event)) {
         let new = NewEvent {
@@ -126,7 +108,7 @@ fn appends(events: &[Recorded]) -> Vec<Append> {
             metadata: event.metadata.clone(),
         };
         match appends.last_mut() {
-            Some(last) if *last.stream == *event.stream => last.events.push(new),
+            Some(last) if !alone && *last.stream == *event.stream => last.events.push(new),
             _ => {
                 let before = event.revision.checked_sub(1);
                 let expected = before.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
@@ -148,20 +130,22 @@ pub async fn copy(
     mut tell: impl FnMut(Progress),
 ) -> Result<Progress, CopyError> {
     let mut progress = Progress { through: after, ..Progress::default() };
+    // Of a run that has grown since it was copied the target holds a part: then it is neither there nor not, and what stands
+    // behind it would come before its rest. One event is always one or the other.
+    let mut may_hold = target.head().await.map_err(from("target"))?.is_some();
     // Some servers read from places of events only: the last one is read again, and left out.
     let mut at = after;
     loop {
         let page = source.read_all(at, Direction::Forwards, &Filter::default(), PAGE).await;
         let mut page = page.map_err(from("source"))?;
         page.events.retain(|event| Some(event.position) > after);
-        let appends = appends(&page.events);
-        let answers = target.append(appends.clone()).await.map_err(from("target"))?;
-        for (append, answer) in appends.into_iter().zip(answers) {
-            match answer {
-                Ok(done) => progress.count(done),
-                Err(_) => one_by_one(target, append, &mut progress).await?,
-            }
+        let Progress { written, held, .. } = progress;
+        let answers = target.append(appends(&page.events, may_hold)).await.map_err(from("target"))?;
+        for answer in answers {
+            progress.count(answer?);
         }
+        // The target begins as the source does: where one page is new, all behind it is.
+        may_hold &= progress.held > held || progress.written == written;
         progress.through = page.events.last().map(|event| event.position).or(progress.through);
         tell(progress);
         match page.next {

@@ -89,6 +89,11 @@ fn a_flipped_byte_of_the_store_is_found() {
     let mut place = Place::new();
     place.set("INTENTD_MODELS__FOLDER", "/nowhere");
     holds(&place.run(&["check", "--allow-degraded", "--store"]), 69, &["there is no store in", "data_dir"]);
+    let nowhere = place.path("nowhere").display().to_string();
+    let copied =
+        place.run(&["store", "copy", "--from", &nowhere, "--to", &place.path("to").display().to_string()]);
+    holds(&copied, 66, &["there is no store in", "--from"]);
+    assert!(!place.path("nowhere").exists() && !place.path("to").exists());
     let log = place.path("log.jsonl");
     simulated(&log, 3, 20, 30);
     place.done(&["import", log.to_str().unwrap()]);

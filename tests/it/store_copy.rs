@@ -74,3 +74,21 @@ async fn another_order_is_another_log() {
     let found = verify(&one_way, &other_way).await.unwrap_err();
     assert!(matches!(found, CopyError::Different { .. }), "{found}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_grew_since_it_was_copied_keeps_its_place() {
+    let source = MemoryStore::default();
+    let (memory, fresh) = (MemoryStore::default(), embedded());
+    let targets: [&dyn EventStore; 2] = [&memory, &*fresh.store];
+    one(&source, append("user-a", Any, 0..5)).await.unwrap();
+    for target in targets {
+        copy(&source, target, None, |_| {}).await.unwrap();
+    }
+    one(&source, append("user-a", Any, 5..10)).await.unwrap();
+    one(&source, append("user-b", Any, [10])).await.unwrap();
+    for target in targets {
+        let grown = copy(&source, target, None, |_| {}).await.unwrap();
+        assert_eq!((grown.written, grown.held), (6, 5));
+        assert_eq!(verify(&source, target).await.unwrap().events, 11);
+    }
+}
