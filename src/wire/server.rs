@@ -93,15 +93,17 @@ impl Running {
         };
         let listener = listen(address).map_err(|source| StartError::Bind { address, source })?;
         let address = listener.local_addr().map_err(|source| StartError::Bind { address, source })?;
+        let (signal, stopping) = watch::channel(false);
+        let threads = options.threads;
+        let app = App::new(ports, options, stopping).await?;
+        // Last of all: a runtime must not be dropped where others wait, as it would be if anything behind it failed.
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(options.threads)
+            .worker_threads(threads)
             .max_blocking_threads(DISK_THREADS_MAX)
             .thread_name("wire")
             .enable_all()
             .build()
             .map_err(StartError::Threads)?;
-        let (signal, stopping) = watch::channel(false);
-        let app = App::new(ports, options, stopping).await?;
         let gossip = Alone::new(app.store.id(), &app.options.advertise, address);
         let door = Door { calls: All::new(&app, gossip, access), app, tls };
         let (stop, stopped) = oneshot::channel();

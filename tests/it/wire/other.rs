@@ -1,9 +1,11 @@
 //! Who is there, what is possible, and everything that is not.
 
-use intentd::wire::Options;
+use intentd::store::StoreId;
+use intentd::store::kurrent::{self, Kurrent};
 use intentd::wire::proto::event_store::client::Empty;
 use intentd::wire::proto::event_store::client::gossip::gossip_client::GossipClient;
 use intentd::wire::proto::event_store::client::server_features::server_features_client::ServerFeaturesClient;
+use intentd::wire::{Options, Ports, Running, StartError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -63,4 +65,14 @@ async fn health_is_answered_and_unknown_paths_are_not_implemented() {
     };
     assert!(!garbage.starts_with(b"HTTP/1.1 2"));
     assert!(http1(address, "/health/live").await.starts_with("HTTP/1.1 204"), "and it lives on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_read_is_an_error_of_the_start() {
+    let nobody = "kurrentdb://127.0.0.1:1?tls=false".to_owned();
+    let options = kurrent::Options { connection: nobody, ..kurrent::Options::default() };
+    let store = std::sync::Arc::new(Kurrent::new(StoreId(uuid::Uuid::nil()), options).unwrap());
+    let ports = Ports { store, owned: &[] };
+    let started = Running::start(([127, 0, 0, 1], 0).into(), Options::default(), ports).await;
+    assert!(matches!(started, Err(StartError::Store(error)) if error.is_transient()));
 }
