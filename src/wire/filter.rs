@@ -32,6 +32,15 @@ enum Test {
     Pattern(Box<Regex>),
 }
 
+/// What tells filters apart that take no more than linear time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    by_stream: bool,
+    prefixes: Vec<String>,
+    pattern: Option<String>,
+    interval: NonZeroU64,
+}
+
 /// A compiled filter.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -77,6 +86,20 @@ impl Wanted {
         Ok(Self { by_stream, test, interval })
     }
 
+    /// What tells it from other filters; none when a match may take long, so that nobody should wait for it but its owner.
+    pub(super) fn key(&self) -> Option<Key> {
+        let (prefixes, pattern) = match &self.test {
+            Test::All => (Vec::new(), None),
+            Test::Prefixes(prefixes) => (prefixes.clone(), None),
+            // What this parser knows is matched by an automaton; the rest (look-around, references) by going back.
+            Test::Pattern(pattern) if regex_syntax::parse(pattern.as_str()).is_ok() => {
+                (Vec::new(), Some(pattern.as_str().to_owned()))
+            }
+            Test::Pattern(_) => return None,
+        };
+        Some(Key { by_stream: self.by_stream, prefixes, pattern, interval: self.interval })
+    }
+
     /// Whether an event passes.
     pub(super) fn admits(&self, event: &Recorded) -> Result<bool, Status> {
         let text: &str = if self.by_stream { &event.stream } else { &event.event_type };
@@ -112,7 +135,7 @@ fn pattern(text: &str) -> Result<Regex, Status> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytes::Bytes;
 
     use super::*;
@@ -149,6 +172,27 @@ mod tests {
             window: Some(filter_options::Window::Count(Empty {})),
             checkpoint_interval_multiplier: multiplier,
         }
+    }
+
+    /// A filter on stream prefixes that is told a checkpoint every so many events.
+    pub(in crate::wire) fn prefixed(prefixes: &[&str], interval: u32) -> Wanted {
+        let options = options("", prefixes, true, interval);
+        let window = Some(filter_options::Window::Max(1));
+        Wanted::compile(FilterOptions { window, ..options }).unwrap()
+    }
+
+    #[test]
+    fn filters_that_take_long_are_nobody_elses() {
+        let key = |regex, by_stream| Wanted::compile(options(regex, &[], by_stream, 1)).unwrap().key();
+        assert_eq!(key("^intent-.*$", true), key("^intent-.*$", true));
+        assert_ne!(key("^intent-.*$", true), key("^intent-.*$", false));
+        assert!(key("^AlertScored$", false).is_some());
+        assert_eq!(key(r"^(?!\$)", false), None);
+        assert_eq!(key(r"(a)\1", true), None);
+        let prefixes = |interval| prefixed(&["a", "b"], interval).key();
+        assert_eq!(prefixes(5), prefixes(5));
+        assert_ne!(prefixes(5), prefixes(6), "they are told at other times");
+        assert_ne!(prefixes(5), key("a", true));
     }
 
     #[test]

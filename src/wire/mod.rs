@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! server (sockets, runtime) → calls (paths) → streams ─┬→ read, subscribe → flow (messages, cut-off)
+//!                                                      │   └→ fanout (one reader for all who wait at the log's end)
 //!                                                      ├→ append, batch, delete → tombs → store
 //!                                                      └  convert, filter, expected, stream_metadata, status: shared
 //!                                           → groups (persistent subscriptions)
@@ -28,6 +29,7 @@ mod calls;
 mod convert;
 mod delete;
 mod expected;
+mod fanout;
 mod features;
 mod filter;
 mod flow;
@@ -78,6 +80,7 @@ struct App {
     /// Subscriptions that may still begin.
     subscriptions: Arc<Semaphore>,
     flows: flow::Flows,
+    fanout: Arc<fanout::Fanout>,
     groups: groups::Groups,
     /// Turns true when the server stops.
     stopping: watch::Receiver<bool>,
@@ -92,6 +95,7 @@ impl App {
         let tombs = tombs::Tombs::load(&*ports.store).await?;
         let store = Arc::clone(&ports.store);
         let groups = groups::Groups::load(store, stopping.clone(), options.groups_max).await?;
+        let fanout = fanout::Fanout::new(Arc::clone(&ports.store), stopping.clone());
         Ok(Arc::new(Self {
             store: ports.store,
             owned: ports.owned,
@@ -101,6 +105,7 @@ impl App {
             tombs,
             turns: turns::Turns::default(),
             flows: flow::Flows::default(),
+            fanout,
             groups,
             stopping,
         }))

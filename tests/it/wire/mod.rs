@@ -40,6 +40,7 @@ mod rust_client;
 mod rust_client_groups;
 mod secure;
 mod subscribe;
+mod together;
 
 /// A server over a log, and a client of it.
 pub struct World {

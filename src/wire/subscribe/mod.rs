@@ -1,0 +1,263 @@
+//! Reads without an end: history, "caught up", then live.
+//!
+//! Law: confirmed first, then every event that passes, once and in order; positions never go back. A subscription never
+//! ends well: clients spin when one does, so it ends with an error, at the stop too. Called by `streams`.
+//!
+//! History is read by each for itself. At the log's end it joins those who wait for the same (`fanout`), and reads by
+//! itself again when there is more at once than is shared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tonic::Status;
+use uuid::Uuid;
+
+use self::followed::{Followed, Marks};
+use super::convert::message;
+use super::fanout::{Member, Told};
+use super::filter::Wanted;
+use super::flow::Source;
+use super::proto::event_store::client::streams::ReadResp;
+use super::proto::event_store::client::streams::read_resp::{Content, SubscriptionConfirmation};
+use super::read::Manner;
+use super::status::{not_ready, of_store, stream_deleted};
+use super::stream_metadata;
+use super::{App, stopped};
+use crate::clock;
+use crate::domain::event::{Position, Recorded, Revision};
+use crate::store::{BoxFuture, Message, Subscription};
+
+mod followed;
+#[cfg(test)]
+mod tests;
+
+/// Who left those who wait together, because there was too much at once, reads by itself for so long.
+const ALONE_FOR: Duration = Duration::from_secs(1);
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After<T> {
+    /// With the first event.
+    Start,
+    /// With the next one after this place.
+    Place(T),
+    /// With the next one to come.
+    End,
+}
+
+/// How it reads.
+enum Way {
+    Alone(Box<dyn Subscription>),
+    Together(Member),
+}
+
+/// A running subscription.
+pub(super) struct Subscriber {
+    app: Arc<App>,
+    way: Way,
+    stopping: watch::Receiver<bool>,
+    followed: Followed,
+    manner: Manner,
+    /// Everything up to here was told or passed over.
+    at: Option<Position>,
+    /// Whether it has come to the log's end since it reads by itself.
+    live: bool,
+    /// Nobody has to hear when it comes there again.
+    quiet: bool,
+    /// A place among those who wait at the log's end, taken once everything before it has been told.
+    seat: Option<Member>,
+    /// Before this it does not join them again.
+    joins_after: Instant,
+}
+
+/// The message that begins a subscription.
+pub(super) fn confirmation() -> ReadResp {
+    let subscription_id = Uuid::new_v4().to_string();
+    message(Content::Confirmation(SubscriptionConfirmation { subscription_id }))
+}
+
+impl Subscriber {
+    /// To a stream. One that does not exist yet is waited for.
+    pub(super) async fn to_stream(
+        app: &Arc<App>,
+        stream: &str,
+        after: After<Revision>,
+        manner: Manner,
+    ) -> Result<Self, Status> {
+        if app.tombs.while_writing().await.contains(stream) {
+            return Err(stream_deleted(stream));
+        }
+        let metadata = stream_metadata::metadata(&*app.store, stream).await?;
+        let last = stream_metadata::last(&*app.store, stream).await?.map(|event| event.revision);
+        let first = metadata.window(last, clock::wall()).first;
+        let hidden = if metadata.is_deleted() { last } else { first.checked_sub(1) };
+        let after = match after {
+            After::Start => hidden,
+            After::Place(revision) => hidden.max(Some(revision)),
+            After::End => last,
+        };
+        Ok(Self::new(app, Followed::Stream(stream.into(), after), None, manner))
+    }
+
+    /// To `$all`.
+    pub(super) async fn to_all(
+        app: &Arc<App>,
+        after: After<Position>,
+        wanted: Option<Wanted>,
+        manner: Manner,
+    ) -> Result<Self, Status> {
+        let after = match after {
+            After::Start => None,
+            After::Place(position) => Some(position),
+            After::End => app.store.head().await.map_err(|error| of_store(&error))?,
+        };
+        let marks = wanted.map(|wanted| Marks::new(wanted, after));
+        Ok(Self::new(app, Followed::All(marks), after, manner))
+    }
+
+    fn new(app: &Arc<App>, followed: Followed, at: Option<Position>, manner: Manner) -> Self {
+        let way = Way::Alone(followed.by_itself(app, at));
+        let stopping = app.stopping.clone();
+        let (app, joins_after) = (Arc::clone(app), Instant::now());
+        Self { app, way, stopping, followed, manner, at, live: false, quiet: false, seat: None, joins_after }
+    }
+
+    async fn step(&mut self) -> Result<Option<Vec<ReadResp>>, Status> {
+        loop {
+            // The store may always have more at once: others get their turn between.
+            tokio::task::consume_budget().await;
+            let batch = match &mut self.way {
+                Way::Alone(inner) => {
+                    let said = tokio::select! {
+                        biased;
+                        () = stopped(&mut self.stopping) => return Err(not_ready()),
+                        said = inner.next() => said.map_err(|error| of_store(&error))?,
+                    };
+                    self.said(said).await?
+                }
+                Way::Together(member) => {
+                    let told = tokio::select! {
+                        biased;
+                        () = stopped(&mut self.stopping) => return Err(not_ready()),
+                        told = member.next() => told,
+                    };
+                    match told {
+                        Some(told) => self.told(&told).await?,
+                        None => self.leave(),
+                    }
+                }
+            };
+            if !batch.is_empty() {
+                return Ok(Some(batch));
+            }
+        }
+    }
+
+    /// What the store says to it alone.
+    async fn said(&mut self, said: Message) -> Result<Vec<ReadResp>, Status> {
+        let caught_up = matches!(said, Message::CaughtUp(_));
+        let batch = match said {
+            Message::Events(events) => {
+                let mut batch = Vec::with_capacity(events.len());
+                for event in events {
+                    self.at = Some(event.position);
+                    self.event(event, 1, &mut batch).await?;
+                }
+                batch
+            }
+            Message::CaughtUp(at) => {
+                self.at = self.at.max(at);
+                self.live = true;
+                match std::mem::take(&mut self.quiet) {
+                    true => Vec::new(),
+                    false => self.followed.caught_up(at),
+                }
+            }
+            // Ours are counted in the events themselves.
+            Message::Checkpoint(_) => Vec::new(),
+        };
+        if self.live && Instant::now() >= self.joins_after {
+            self.join(caught_up).await;
+        }
+        Ok(batch)
+    }
+
+    /// What those hear who wait together.
+    async fn told(&mut self, told: &Told) -> Result<Vec<ReadResp>, Status> {
+        let mut batch = Vec::with_capacity(told.events.len());
+        for event in &*told.events {
+            if self.followed.is_new(event, self.at) {
+                self.event(event.clone(), 0, &mut batch).await?;
+            }
+        }
+        self.at = self.at.max(Some(told.through));
+        if let Followed::All(Some(marks)) = &mut self.followed {
+            marks.considered += told.considered;
+            batch.extend(marks.due(told.through));
+        }
+        Ok(batch)
+    }
+
+    /// Tells an event if it passes, and the checkpoint behind it if that is due.
+    async fn event(
+        &mut self,
+        event: Recorded,
+        considered: u64,
+        batch: &mut Vec<ReadResp>,
+    ) -> Result<(), Status> {
+        let position = event.position;
+        match &mut self.followed {
+            Followed::Stream(_, last) => {
+                *last = Some(event.revision);
+                batch.push(self.manner.tell(&self.app, event).await?);
+            }
+            Followed::All(None) => batch.push(self.manner.tell(&self.app, event).await?),
+            Followed::All(Some(marks)) => {
+                marks.considered += considered;
+                if marks.wanted.admits(&event)? {
+                    batch.push(self.manner.tell(&self.app, event).await?);
+                }
+                batch.extend(marks.due(position));
+            }
+        }
+        Ok(())
+    }
+
+    /// Joins those who wait for the same at the log's end, once it has told all that they have heard.
+    async fn join(&mut self, caught_up: bool) {
+        let Some(topic) = self.followed.topic() else { return };
+        let (member, is_first) = match self.seat.take() {
+            Some(member) => (Some(member), false),
+            // What keeps it from joining, it hears of when it reads by itself.
+            None => (self.app.fanout.join(topic).await.ok().flatten(), true),
+        };
+        match member {
+            Some(member) if member.from <= self.at => self.way = Way::Together(member),
+            Some(member) if is_first => {
+                // What came between is read before. The seat keeps what comes after it.
+                self.seat = Some(member);
+                self.quiet = true;
+                self.way = Way::Alone(self.followed.by_itself(&self.app, self.at));
+            }
+            Some(member) if !caught_up => self.seat = Some(member),
+            // Too many wait, or the store does not say how far it is.
+            Some(_) | None => self.joins_after = Instant::now() + ALONE_FOR,
+        }
+    }
+
+    /// Reads on by itself.
+    fn leave(&mut self) -> Vec<ReadResp> {
+        (self.live, self.quiet) = (false, false);
+        self.joins_after = Instant::now() + ALONE_FOR;
+        self.way = Way::Alone(self.followed.by_itself(&self.app, self.at));
+        Vec::new()
+    }
+}
+
+impl Source for Subscriber {
+    fn more(&mut self) -> BoxFuture<'_, Result<Option<Vec<ReadResp>>, Status>> {
+        Box::pin(self.step())
+    }
+}

@@ -1,0 +1,148 @@
+//! What a subscription tells, and when it waits with others.
+
+use super::*;
+use crate::domain::event::{ExpectedRevision, NewEvent};
+use crate::domain::id::EventId;
+use crate::store::memory::MemoryStore;
+use crate::store::{Append, EventStore as _};
+use crate::wire::convert::Ids;
+use crate::wire::filter::tests::prefixed;
+use crate::wire::{Options, Ports};
+
+struct World {
+    app: Arc<App>,
+    number: u128,
+    _stop: watch::Sender<bool>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let ports = Ports { store: Arc::new(MemoryStore::default()), owned: &[] };
+        let app = App::new(ports, Options::default(), stopping).await.unwrap();
+        Self { app, number: 0, _stop: stop }
+    }
+
+    async fn put(&mut self, stream: &str, bytes: usize) {
+        self.number += 1;
+        let event = NewEvent {
+            id: EventId(Uuid::from_u128(self.number)),
+            event_type: "Happened".into(),
+            data: vec![b'7'; bytes].into(),
+            metadata: Vec::new().into(),
+        };
+        let append =
+            Append { stream: stream.to_owned(), expected: ExpectedRevision::Any, events: vec![event] };
+        self.app.store.append(vec![append]).await.unwrap().remove(0).unwrap();
+    }
+
+    async fn follow(&self, prefix: Option<&str>, stream: Option<&str>) -> Subscriber {
+        let manner = Manner { ids: Ids::Text, resolve_links: false, tell_ends: false };
+        match stream {
+            Some(stream) => Subscriber::to_stream(&self.app, stream, After::Start, manner).await.unwrap(),
+            None => {
+                let wanted = prefix.map(|prefix| prefixed(&[prefix], 3));
+                Subscriber::to_all(&self.app, After::Start, wanted, manner).await.unwrap()
+            }
+        }
+    }
+}
+
+/// What is told next: revisions, `at` for checkpoints, `live` for "caught up"; and whether it waits with others then.
+async fn next(subscriber: &mut Subscriber) -> (String, bool) {
+    let told = subscriber.step().await.unwrap().unwrap();
+    let word = |message: ReadResp| match message.content.unwrap() {
+        Content::Event(event) => event.event.unwrap().stream_revision.to_string(),
+        Content::Checkpoint(_) => "at".to_owned(),
+        Content::CaughtUp(_) => "live".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let words: Vec<String> = told.into_iter().map(word).collect();
+    (words.join(" "), matches!(subscriber.way, Way::Together(_)))
+}
+
+fn said(words: &str, together: bool) -> (String, bool) {
+    (words.to_owned(), together)
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_is_read_alone_and_the_end_is_waited_for_together() {
+    let mut world = World::new().await;
+    world.put("a", 9).await;
+    world.put("b", 9).await;
+    let (mut filtered, mut one) = (world.follow(Some("a"), None).await, world.follow(None, Some("b")).await);
+    let mut all = world.follow(None, None).await;
+    assert_eq!(next(&mut filtered).await, said("0", false));
+    assert_eq!(next(&mut filtered).await, said("at live", true));
+    assert_eq!((next(&mut one).await, next(&mut one).await), (said("0", false), said("live", true)));
+    assert_eq!((next(&mut all).await, next(&mut all).await), (said("0 0", false), said("live", false)));
+    for (stream, revision) in [("a", 1), ("b", 1), ("b", 2)] {
+        world.put(stream, 9).await;
+        assert_eq!(next(&mut all).await, said(&revision.to_string(), false), "gains nothing");
+        if stream == "b" {
+            assert_eq!(next(&mut one).await, said(&revision.to_string(), true));
+        }
+    }
+    assert_eq!(next(&mut filtered).await, said("1", true));
+    for _ in 0..3 {
+        world.put("b", 9).await;
+    }
+    assert_eq!(next(&mut filtered).await, said("at", true), "of what did not pass, after a while");
+}
+
+/// The next events told, by revision.
+async fn revisions(subscriber: &mut Subscriber, count: usize) -> Vec<u64> {
+    let mut told = Vec::new();
+    while told.len() < count {
+        let words = next(subscriber).await.0;
+        told.extend(words.split(' ').filter_map(|word| word.parse::<u64>().ok()));
+    }
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_to_leave_misses_nothing_and_comes_back_later() {
+    for (prefix, stream) in [(Some("a"), None), (None, Some("a"))] {
+        let mut world = World::new().await;
+        let mut subscriber = world.follow(prefix, stream).await;
+        assert_eq!(next(&mut subscriber).await, said("live", true));
+        let together = |subscriber: &Subscriber| matches!(subscriber.way, Way::Together(_));
+        for (bytes, is_together) in [(9, true), (100_000, false), (9, false)] {
+            let revision = u64::try_from(world.number).unwrap();
+            world.put("a", bytes).await;
+            assert_eq!(revisions(&mut subscriber, 1).await, [revision]);
+            assert_eq!(together(&subscriber), is_together, "{revision}: not with what is too much at once");
+        }
+        assert!(next(&mut subscriber).await.0.ends_with("live"), "again");
+        tokio::time::advance(ALONE_FOR).await;
+        for revision in [3, 4] {
+            world.put("a", 9).await;
+            assert_eq!(revisions(&mut subscriber, 1).await, [revision]);
+            assert!(together(&subscriber), "{revision}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_it_joins_is_told_once() {
+    for (prefix, stream) in [(Some("a"), None), (None, Some("a"))] {
+        let mut world = World::new().await;
+        let mut waiting = world.follow(Some("a"), None).await;
+        assert_eq!(next(&mut waiting).await, said("live", true));
+        let mut late = world.follow(prefix, stream).await;
+        let Way::Alone(inner) = &mut late.way else { panic!() };
+        assert_eq!(inner.next().await.unwrap(), Message::CaughtUp(None));
+        // It has come to the end, and the others hear of more before it joins them.
+        world.put("a", 9).await;
+        world.put("a", 9).await;
+        assert_eq!(revisions(&mut waiting, 2).await, [0, 1]);
+        assert_eq!(late.said(Message::CaughtUp(None)).await.unwrap().len(), 1, "live");
+        assert!(late.seat.is_some() && matches!(late.way, Way::Alone(_)));
+        world.put("a", 9).await;
+        assert_eq!(revisions(&mut waiting, 1).await, [2]);
+        assert_eq!(revisions(&mut late, 3).await, [0, 1, 2], "{stream:?}");
+        assert!(late.seat.is_none() && matches!(late.way, Way::Together(_)), "{stream:?}");
+        world.put("a", 9).await;
+        assert_eq!(revisions(&mut late, 1).await, [3]);
+    }
+}
