@@ -13,7 +13,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::read::filtered;
-use super::{AllOptions, StreamOption, all_options, channel, followed, of_all};
+use super::{AllOptions, StreamOption, all_options, channel, followed, of_all, of_stream};
 use crate::daemon::{Client, Daemon, Place, models_are_there, simulated};
 
 const IDLE: usize = 10_000;
@@ -21,7 +21,7 @@ const IDLE_PER_CONNECTION: usize = 250;
 const SLOW: usize = 100;
 /// Requests of one event each, then of many.
 const SINGLE: usize = 400;
-const BATCHES: usize = 40;
+const BATCHES: usize = 200;
 const BATCH: usize = 500;
 
 type Told = Streaming<ReadResp>;
@@ -72,16 +72,24 @@ async fn subscribed(channel: &Channel, options: read_req::Options) -> Told {
     told
 }
 
-async fn idle(wire: SocketAddr) -> Vec<Told> {
+/// What the idle ones wait for: alerts by type, alerts by the pattern that the Python client makes of a stream's name, or
+/// those of one person each. A checkpoint every 150 events is that client's default.
+fn waits_for(number: usize) -> read_req::Options {
     let end = StreamOption::All(AllOptions { all_option: Some(all_options::AllOption::End(Empty {})) });
+    let options = match number % 4 {
+        0 | 1 => filtered(false, &["AlertScored"], "", 150, of_all()),
+        2 => filtered(true, &[], "^intent-.*$", 150, of_all()),
+        _ => return of_stream(&format!("intent-idle-{number}")),
+    };
+    read_req::Options { stream_option: Some(end), ..options }
+}
+
+async fn idle(wire: SocketAddr) -> Vec<Told> {
     let mut all = Vec::with_capacity(IDLE);
     while all.len() < IDLE {
         let channel = channel(wire).await;
         for _ in 0..IDLE_PER_CONNECTION {
-            let options = filtered(false, &["AlertScored"], "", 100_000, of_all());
-            all.push(
-                subscribed(&channel, read_req::Options { stream_option: Some(end.clone()), ..options }).await,
-            );
+            all.push(subscribed(&channel, waits_for(all.len())).await);
         }
     }
     all
