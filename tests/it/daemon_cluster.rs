@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use serde_json::{Value, json};
 
 use super::daemon::{Answer, Place, Running, models_are_there, simulated, until};
-use super::daemon_kill::{End, logged, same};
+use super::daemon_kill::{End, Real, logged, same};
 
 /// A place whose log is served by another process, from the directory where the embedded store would be.
 pub struct Behind {
@@ -86,25 +86,19 @@ fn a_daemon_whose_store_is_down_starts_says_so_and_goes_on_when_it_comes() {
     daemon.stop();
 }
 
-#[test]
-fn an_import_whose_store_and_self_are_killed_in_turn_decides_the_same() {
-    let name = "an_import_whose_store_and_self_are_killed_in_turn_decides_the_same";
-    if !models_are_there(name) {
-        return;
-    }
+/// Imports undisturbed into an embedded store, and into one in another process while that and the import are killed in turn;
+/// compares. `placed` sets a place up.
+fn check(placed: impl Fn(Place) -> Place, has_models: bool, import: &[&str], lines: u64) -> End {
     const KILLS: u64 = 4;
-    let logs = tempfile::tempdir().unwrap();
-    let log = logs.path().join("people.jsonl");
-    let lines = simulated(&log, 5, 250, 240);
-    let import = ["import", log.to_str().unwrap()];
-    let calm = Place::new();
-    calm.done(&import);
+    let calm = placed(Place::new());
+    calm.done(import);
     let whole = calm.log_bytes();
-    let wanted = End::of(&calm, true);
+    let wanted = End::of(&calm, has_models);
 
-    let behind = Behind::new();
+    let mut behind = Behind::new();
+    behind.place = placed(behind.place);
     let mut server = behind.serve();
-    let mut child = behind.place.spawn(&import);
+    let mut child = behind.place.spawn(import);
     for kill in 1..=KILLS {
         let goal = whole * kill / (KILLS + 1);
         until("the log to grow", || {
@@ -113,22 +107,42 @@ fn an_import_whose_store_and_self_are_killed_in_turn_decides_the_same() {
         });
         if kill % 2 == 0 {
             child.kill();
-            child = behind.place.spawn(&import);
+            child = behind.place.spawn(import);
         } else {
             server.kill();
             server = behind.serve();
         }
     }
     until("the import to end", || child.has_ended().then_some(()));
-    let said = behind.place.done(&import);
+    let said = behind.place.done(import);
     assert!(said.contains(&format!("0 new, {lines} duplicates, 0 bad")), "{said}");
     server.kill();
     let (facts, behaviour) = logged(&behind.place);
     let server = behind.serve();
-    let ours = End::with(facts, behaviour, behind.place.daemon());
+    let daemon = if has_models { behind.place.daemon() } else { behind.place.daemon_without_models() };
+    let ours = End::with(facts, behaviour, daemon);
     same("event", &ours.behaviour, &wanted.behaviour);
     same("fact", &ours.facts, &wanted.facts);
     same("alert", &ours.alerts, &wanted.alerts);
-    assert!(wanted.alerts.len() > 10 && wanted.count("SignalDetected") > 100, "{}", wanted.alerts.len());
     server.kill();
+    wanted
+}
+
+#[test]
+fn an_import_whose_store_and_self_are_killed_in_turn_decides_the_same() {
+    if !models_are_there("an_import_whose_store_and_self_are_killed_in_turn_decides_the_same") {
+        return;
+    }
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("people.jsonl");
+    let lines = simulated(&log, 5, 250, 240);
+    let end = check(|place| place, true, &["import", log.to_str().unwrap()], lines);
+    assert!(end.alerts.len() > 10 && end.count("SignalDetected") > 100, "{}", end.alerts.len());
+}
+
+#[test]
+fn a_real_import_whose_store_and_self_are_killed_in_turn_decides_the_same() {
+    if let Some(real) = Real::of("a_real_import_whose_store_and_self_are_killed_in_turn_decides_the_same") {
+        real.is_enough(&check(|place| real.placed(place), real.has_models(), &Real::IMPORT, Real::LINES));
+    }
 }

@@ -13,7 +13,7 @@ use super::support::schemas::STRICT;
 
 const KILLS: u64 = 5;
 /// The real log; never copied into this repository (its licence), so a clone alone does not have it.
-pub const LOANS: &str = "../shared/data/bpi2012-loan/events.jsonl.zst";
+const LOANS: &str = "../shared/data/bpi2012-loan/events.jsonl.zst";
 
 /// A fact without its place in `$all` and the time of recording.
 pub type Bare = (String, u64, String, String, String, String);
@@ -109,6 +109,44 @@ fn check(place: impl Fn() -> Place, has_models: bool, import: &[&str], lines: u6
     wanted
 }
 
+/// The real log of loans, to be imported.
+pub struct Real {
+    /// A model of this log, when `make real` has made one; without it signals and failed scores are compared.
+    models: Option<String>,
+}
+
+impl Real {
+    pub const IMPORT: [&str; 4] = ["import", "--map", "userId=user,occurredAt=time", LOANS];
+    pub const LINES: u64 = 262_200;
+
+    /// None, and said so, when the log is not there.
+    pub fn of(test: &str) -> Option<Self> {
+        let is_there = Path::new(LOANS).exists();
+        if !is_there {
+            println!("skipped {test}: {LOANS} is not there");
+        }
+        is_there.then(|| Self { models: std::env::var("BPI2012_MODELS").ok() })
+    }
+
+    pub fn has_models(&self) -> bool {
+        self.models.is_some()
+    }
+
+    pub fn placed(&self, mut place: Place) -> Place {
+        place.set("INTENTD_CATALOG", "tests/real/bpi2012/catalog.toml");
+        place.set("INTENTD_MODELS__FOLDER", self.models.as_deref().unwrap_or("target/no-models"));
+        // What the sweeper asks again by the wall clock is no part of what the import decides.
+        place.set("INTENTD_PIPELINE__RESCORE_FIRST", "1h");
+        place
+    }
+
+    pub fn is_enough(&self, end: &End) {
+        println!("{} facts, {} alerts", end.facts.len(), end.alerts.len());
+        assert!(end.count("SignalDetected") > 5_000, "{} signals", end.count("SignalDetected"));
+        assert!(!self.has_models() || end.alerts.len() > 100, "{} alerts", end.alerts.len());
+    }
+}
+
 #[test]
 fn a_simulated_import_killed_five_times_decides_the_same() {
     if !models_are_there("a_simulated_import_killed_five_times_decides_the_same") {
@@ -125,24 +163,8 @@ fn a_simulated_import_killed_five_times_decides_the_same() {
 
 #[test]
 fn a_real_import_killed_five_times_decides_the_same() {
-    let name = "a_real_import_killed_five_times_decides_the_same";
-    if !Path::new(LOANS).exists() {
-        println!("skipped {name}: {LOANS} is not there");
-        return;
+    if let Some(real) = Real::of("a_real_import_killed_five_times_decides_the_same") {
+        let end = check(|| real.placed(Place::new()), real.has_models(), &Real::IMPORT, Real::LINES);
+        real.is_enough(&end);
     }
-    // A model of this log, when `make real` has made one; without it signals and failed scores are compared.
-    let models = std::env::var("BPI2012_MODELS").ok();
-    let place = || {
-        let mut place = Place::new();
-        place.set("INTENTD_CATALOG", "tests/real/bpi2012/catalog.toml");
-        place.set("INTENTD_MODELS__FOLDER", models.as_deref().unwrap_or("target/no-models"));
-        // What the sweeper asks again by the wall clock is no part of what the import decides.
-        place.set("INTENTD_PIPELINE__RESCORE_FIRST", "1h");
-        place
-    };
-    let end =
-        check(place, models.is_some(), &["import", "--map", "userId=user,occurredAt=time", LOANS], 262_200);
-    println!("{} facts, {} alerts", end.facts.len(), end.alerts.len());
-    assert!(end.count("SignalDetected") > 5_000, "{} signals", end.count("SignalDetected"));
-    assert!(models.is_none() || end.alerts.len() > 100, "{} alerts", end.alerts.len());
 }
