@@ -61,6 +61,41 @@ fn two_instances_on_one_log_decide_what_one_decides() {
     server.kill();
 }
 
+/// Both have all users: a configuration that should not be.
+#[test]
+fn two_instances_that_overlap_say_so_and_decide_what_one_decides() {
+    if !models_are_there("two_instances_that_overlap_say_so_and_decide_what_one_decides") {
+        return;
+    }
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("people.jsonl");
+    let lines = simulated(&log, 5, 120, 240);
+    let import = ["import", log.to_str().unwrap()];
+    let calm = Place::new();
+    calm.done(&import);
+    let (facts_alone, events_alone) = logged(&calm);
+
+    let behind = Behind::new();
+    let other = behind.beside();
+    let server = behind.serve();
+    let second = other.daemon();
+    let mut first = behind.place.spawn(&import);
+    until("the overlap to be told", || {
+        let lacking = second.client.try_get("/readyz")?.lacking()?;
+        lacking.iter().any(|part| part == "shard").then_some(())
+    });
+    until("the import to end", || first.has_ended().then_some(()));
+    second.stop();
+    for place in [&other, &behind.place] {
+        let said = place.done(&import);
+        assert!(said.contains(&format!("0 new, {lines} duplicates, 0 bad")), "{said}");
+    }
+    server.kill();
+    let (facts, behaviour) = logged(&behind.place);
+    same("event", &behaviour, &events_alone);
+    same("fact", &facts, &facts_alone);
+}
+
 /// A command for a user of the second instance, sent to the first and then where that says.
 fn commands(here: &Client, there: &Client) {
     let metrics = there.get("/metrics").text();
