@@ -146,3 +146,20 @@ async fn what_comes_while_it_joins_is_told_once() {
         assert_eq!(revisions(&mut late, 1).await, [3]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_too_slow_for_the_others_misses_nothing() {
+    const EVENTS: u64 = 20;
+    for (prefix, stream) in [(Some("a"), None), (None, Some("a"))] {
+        let mut world = World::new().await;
+        let mut slow = world.follow(prefix, stream).await;
+        let mut quick = world.follow(prefix, stream).await;
+        assert_eq!((next(&mut slow).await, next(&mut quick).await), (said("live", true), said("live", true)));
+        for revision in 0..EVENTS {
+            world.put("a", 9).await;
+            assert_eq!(revisions(&mut quick, 1).await, [revision]);
+        }
+        assert_eq!(revisions(&mut slow, EVENTS as usize).await, (0..EVENTS).collect::<Vec<_>>());
+        assert!(matches!(slow.way, Way::Alone(_)) && matches!(quick.way, Way::Together(_)));
+    }
+}
