@@ -50,7 +50,8 @@ impl World {
 
 /// What is told next: revisions, `at` for checkpoints, `live` for "caught up"; and whether it waits with others then.
 async fn next(subscriber: &mut Subscriber) -> (String, bool) {
-    let told = subscriber.step().await.unwrap().unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(60), subscriber.step()).await;
+    let told = told.expect("told within a minute").unwrap().unwrap();
     let word = |message: ReadResp| match message.content.unwrap() {
         Content::Event(event) => event.event.unwrap().stream_revision.to_string(),
         Content::Checkpoint(_) => "at".to_owned(),
@@ -113,7 +114,7 @@ async fn who_has_to_leave_misses_nothing_and_comes_back_later() {
             assert_eq!(revisions(&mut subscriber, 1).await, [revision]);
             assert_eq!(together(&subscriber), is_together, "{revision}: not with what is too much at once");
         }
-        assert!(next(&mut subscriber).await.0.ends_with("live"), "again");
+        assert!(next(&mut subscriber).await.0.ends_with("live") && !together(&subscriber), "not at once");
         tokio::time::advance(ALONE_FOR).await;
         for revision in [3, 4] {
             world.put("a", 9).await;
@@ -123,27 +124,41 @@ async fn who_has_to_leave_misses_nothing_and_comes_back_later() {
     }
 }
 
+/// It has come to the end, and others hear of more (for it, or for somebody else) before it joins them.
+async fn joins_late(prefix: Option<&str>, stream: Option<&str>, between: &str, expected: &str) {
+    let mut world = World::new().await;
+    let mut waiting = world.follow(Some(""), None).await;
+    assert_eq!(next(&mut waiting).await, said("live", true));
+    let mut late = world.follow(prefix, stream).await;
+    let Way::Alone(inner) = &mut late.way else { panic!() };
+    assert_eq!(inner.next().await.unwrap(), Message::CaughtUp(None));
+    world.put(between, 9).await;
+    world.put(between, 9).await;
+    assert_eq!(revisions(&mut waiting, 2).await, [0, 1]);
+    assert_eq!(late.said(Message::CaughtUp(None)).await.unwrap().len(), 1, "live");
+    assert!(late.seat.is_some() && matches!(late.way, Way::Alone(_)));
+    if between == "b" {
+        let told = tokio::time::timeout(Duration::from_millis(1), late.step()).await;
+        assert!(told.is_err(), "{told:?}: it is live since long");
+    }
+    world.put("a", 9).await;
+    revisions(&mut waiting, 1).await;
+    let mut told = Vec::new();
+    while told.concat() != expected {
+        let words = next(&mut late).await.0;
+        told.extend(words.split(' ').filter(|word| *word != "at").map(str::to_owned));
+        assert!(told.len() < 9, "{told:?}");
+    }
+    assert!(late.seat.is_none() && matches!(late.way, Way::Together(_)), "{stream:?}");
+    world.put("a", 9).await;
+    assert_eq!(revisions(&mut late, 1).await, [expected.len() as u64]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_comes_while_it_joins_is_told_once() {
     for (prefix, stream) in [(Some("a"), None), (None, Some("a"))] {
-        let mut world = World::new().await;
-        let mut waiting = world.follow(Some("a"), None).await;
-        assert_eq!(next(&mut waiting).await, said("live", true));
-        let mut late = world.follow(prefix, stream).await;
-        let Way::Alone(inner) = &mut late.way else { panic!() };
-        assert_eq!(inner.next().await.unwrap(), Message::CaughtUp(None));
-        // It has come to the end, and the others hear of more before it joins them.
-        world.put("a", 9).await;
-        world.put("a", 9).await;
-        assert_eq!(revisions(&mut waiting, 2).await, [0, 1]);
-        assert_eq!(late.said(Message::CaughtUp(None)).await.unwrap().len(), 1, "live");
-        assert!(late.seat.is_some() && matches!(late.way, Way::Alone(_)));
-        world.put("a", 9).await;
-        assert_eq!(revisions(&mut waiting, 1).await, [2]);
-        assert_eq!(revisions(&mut late, 3).await, [0, 1, 2], "{stream:?}");
-        assert!(late.seat.is_none() && matches!(late.way, Way::Together(_)), "{stream:?}");
-        world.put("a", 9).await;
-        assert_eq!(revisions(&mut late, 1).await, [3]);
+        joins_late(prefix, stream, "a", "012").await;
+        joins_late(prefix, stream, "b", "0").await;
     }
 }
 
