@@ -87,7 +87,7 @@ impl Default for Options {
             // One client program holds one or two.
             connections_max: 256,
             streams_max: 512,
-            // An idle one costs about 15 KiB.
+            // An idle one costs about 20 KiB.
             subscriptions_max: 16_384,
             groups_max: 64,
             // Each holds one page of some 256 KiB, 16 MiB at worst.
