@@ -6,10 +6,11 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::topics::Topics;
@@ -28,6 +29,8 @@ const TICK: Duration = Duration::from_millis(250);
 pub(super) struct Fanout {
     store: Arc<dyn EventStore>,
     topics: Mutex<Topics>,
+    /// The one who reads for them, and those who have done so and are gone.
+    readers: Mutex<JoinSet<()>>,
     held: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
 }
@@ -35,17 +38,13 @@ pub(super) struct Fanout {
 impl Fanout {
     pub(super) fn new(store: Arc<dyn EventStore>, stopping: watch::Receiver<bool>) -> Arc<Self> {
         let held = Arc::new(Semaphore::new(HELD_BYTES_MAX));
-        Arc::new(Self { store, topics: Mutex::default(), held, stopping })
+        let (topics, readers) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { store, topics, readers, held, stopping })
     }
 
     fn topics(&self) -> MutexGuard<'_, Topics> {
-        // A reader that panicked has told some groups and not others: none is told more, for it is gone with its place.
-        self.topics.lock().unwrap_or_else(|poisoned| {
-            let mut topics = poisoned.into_inner();
-            *topics = Topics::default();
-            self.topics.clear_poison();
-            topics
-        })
+        // Who panicked with it was the reader, which has everybody leave: see `Reader`.
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Joins those who wait for the same; none when it has to read by itself for now.
@@ -62,35 +61,33 @@ impl Fanout {
         if topics.read().is_none() {
             topics.begin(head);
             let log = self.store.subscribe_all(head, Filter::default());
-            tokio::spawn(Arc::clone(self).run(log));
+            let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            while readers.try_join_next().is_some() {}
+            readers.spawn(Arc::clone(self).run(log));
         }
         Ok(topics.join(topic))
     }
 
     /// Reads the log for all, until nobody waits any more.
     async fn run(self: Arc<Self>, log: Box<dyn Subscription>) {
+        let mut reader = Reader { fanout: &self, has_left: false };
         let mut stopping = self.stopping.clone();
         let mut reading = pin!(self.read(log));
         loop {
             tokio::select! {
                 biased;
-                () = stopped(&mut stopping) => break,
+                () = stopped(&mut stopping) => return,
                 Err(error) = reading.as_mut() => {
                     tracing::debug!(%error, "the log's end cannot be followed; each subscription reads by itself");
-                    break;
+                    return;
                 }
                 () = self.tick() => {
-                    let mut topics = self.topics();
-                    // Unless somebody has just come.
-                    if topics.len() == 0 {
-                        *topics = Topics::default();
+                    if reader.leaves() {
                         return;
                     }
                 }
             }
         }
-        // Members hear that they have to read by themselves.
-        *self.topics() = Topics::default();
     }
 
     async fn read(&self, mut log: Box<dyn Subscription>) -> Result<Infallible, Error> {
@@ -118,6 +115,32 @@ impl Fanout {
             if topics.len() == 0 {
                 return;
             }
+        }
+    }
+}
+
+/// Who reads for all. However it ends, members hear that they have to read by themselves, and the next one to join begins anew.
+struct Reader<'a> {
+    fanout: &'a Fanout,
+    has_left: bool,
+}
+
+impl Reader<'_> {
+    /// Ends if nobody waits: somebody may just have come.
+    fn leaves(&mut self) -> bool {
+        let mut topics = self.fanout.topics();
+        self.has_left = topics.len() == 0;
+        if self.has_left {
+            *topics = Topics::default();
+        }
+        self.has_left
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        if !self.has_left {
+            *self.fanout.topics() = Topics::default();
         }
     }
 }

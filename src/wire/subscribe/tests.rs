@@ -3,8 +3,8 @@
 use super::*;
 use crate::domain::event::{ExpectedRevision, NewEvent};
 use crate::domain::id::EventId;
+use crate::store::Append;
 use crate::store::memory::MemoryStore;
-use crate::store::{Append, EventStore as _};
 use crate::wire::convert::Ids;
 use crate::wire::filter::tests::prefixed;
 use crate::wire::{Options, Ports};
@@ -52,11 +52,12 @@ impl World {
 async fn next(subscriber: &mut Subscriber) -> (String, bool) {
     let told = tokio::time::timeout(Duration::from_secs(60), subscriber.step()).await;
     let told = told.expect("told within a minute").unwrap().unwrap();
-    let word = |message: ReadResp| match message.content.unwrap() {
-        Content::Event(event) => event.event.unwrap().stream_revision.to_string(),
-        Content::Checkpoint(_) => "at".to_owned(),
-        Content::CaughtUp(_) => "live".to_owned(),
-        other => format!("{other:?}"),
+    let word = |message: ReadResp| {
+        let content = message.content.unwrap();
+        if let Content::Event(event) = content {
+            return event.event.unwrap().stream_revision.to_string();
+        }
+        (if matches!(content, Content::Checkpoint(_)) { "at" } else { "live" }).to_owned()
     };
     let words: Vec<String> = told.into_iter().map(word).collect();
     (words.join(" "), matches!(subscriber.way, Way::Together(_)))
