@@ -170,6 +170,7 @@ async fn read(parts: &Parts) -> Result<Infallible, store::Error> {
             return Err(error);
         }
         failures += 1;
+        parts.flow.lag.works();
         let wait = parts.options.backoff().delay(failures, 0);
         tracing::warn!(error = %Chain(&error), retry_in = ?wait, "the log cannot be read; trying again");
         crate::metrics::stage_errors("feed", "unavailable", 1);
@@ -233,13 +234,15 @@ async fn subscribe(parts: &Parts, failures: &mut u32) -> Result<Infallible, stor
     let mut gathered = Gathered { market, handed, events: Vec::new(), count: 0, through: None };
     let (in_flight_max, span_max) = (options.in_flight_max as u64, options.span_max as u64);
     let full = options.feed_batch_max.min(options.in_flight_max);
+    let mut has_spoken = false;
     loop {
         if gathered.count >= full {
             flow.has_room(in_flight_max, span_max).await;
             gathered.hand_over(parts);
         }
         let less = in_flight_max.min(gathered.count as u64 + 1);
-        if gathered.through.is_none() {
+        // A subscription that has said nothing yet may be one that cannot be had.
+        if has_spoken && gathered.through.is_none() {
             flow.lag.idles();
         }
         let mut next = subscription.next();
@@ -251,7 +254,7 @@ async fn subscribe(parts: &Parts, failures: &mut u32) -> Result<Infallible, stor
             }
             message = &mut next => message?,
         };
-        *failures = 0;
+        (*failures, has_spoken) = (0, true);
         flow.lag.works();
         gathered.add(parts, message);
     }

@@ -180,6 +180,7 @@ async fn read(parts: &Parts) -> Result<Infallible, Error> {
             return Err(error);
         }
         failures += 1;
+        parts.told.lag.works();
         let wait = parts.options.backoff().delay(failures, 0);
         tracing::warn!(error = %Chain(&error), retry_in = ?wait, "the view falls behind; trying again");
         crate::metrics::stage_errors("project", "unavailable", 1);
@@ -198,9 +199,10 @@ async fn project(parts: &Parts, failures: &mut u32) -> Result<Infallible, Error>
     parts.told.position.send_replace(position);
     let mut subscription = parts.store.subscribe_all(position, sink.filter());
     let mut read = Read::default();
-    let mut last = position;
+    let (mut last, mut has_spoken) = (position, false);
     loop {
-        if read.through <= last {
+        // A subscription that has said nothing yet may be one that cannot be had.
+        if has_spoken && read.through <= last {
             parts.told.lag.idles();
         }
         let mut next = subscription.next();
@@ -217,6 +219,7 @@ async fn project(parts: &Parts, failures: &mut u32) -> Result<Infallible, Error>
             }
         };
         parts.told.lag.works();
+        has_spoken = true;
         read.add(message);
         if read.events.len() >= SHOWN_AT_ONCE || read.messages >= MESSAGES_MAX {
             (sink, last) = show(parts, sink, &mut read, last).await?;

@@ -63,6 +63,7 @@ mod store_kurrent;
 mod store_kurrent_secure;
 mod store_model;
 mod store_moved;
+mod store_named;
 mod supervision;
 mod support;
 mod sweeper;

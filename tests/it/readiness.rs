@@ -8,7 +8,11 @@ use intentd::actors::{Daemon, ProjectionSink};
 use intentd::commands::Commands as _;
 use intentd::domain::event::{Position, Recorded};
 use intentd::projection::{self, AlertChange};
-use intentd::store::Filter;
+use intentd::store::memory::MemoryStore;
+use intentd::store::{
+    Append, AppendAnswer, BoxFuture, Direction, Error, EventStore, Filter, Message, Page, Revision, StoreId,
+    Subscription,
+};
 use tokio::time::sleep;
 
 use crate::support::world::{Seen, World, user};
@@ -96,5 +100,97 @@ async fn users_that_are_behind_for_too_long_are_not_ready() {
     assert_eq!(components(&daemon), ["feed"], "{:?}", daemon.not_ready());
     world.settle(&daemon).await;
     pass(&daemon, 5).await;
+    assert!(components(&daemon).is_empty(), "{:?}", daemon.not_ready());
+}
+
+/// A log whose subscriptions are refused while it is told so.
+struct Mute(MemoryStore, Arc<AtomicBool>);
+
+impl Mute {
+    fn followed(&self, inner: Box<dyn Subscription>) -> Box<dyn Subscription> {
+        Box::new(Following { inner, is_mute: Arc::clone(&self.1) })
+    }
+}
+
+impl EventStore for Mute {
+    fn id(&self) -> StoreId {
+        self.0.id()
+    }
+
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<AppendAnswer>, Error>> {
+        self.0.append(batch)
+    }
+
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        from: Option<Revision>,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, Error>> {
+        self.0.read_stream(stream, from, direction, limit)
+    }
+
+    fn read_all<'a>(
+        &'a self,
+        from: Option<Position>,
+        direction: Direction,
+        filter: &'a Filter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, Error>> {
+        self.0.read_all(from, direction, filter, limit)
+    }
+
+    fn subscribe_all(&self, after: Option<Position>, filter: Filter) -> Box<dyn Subscription> {
+        self.followed(self.0.subscribe_all(after, filter))
+    }
+
+    fn subscribe_stream(&self, stream: &str, after: Option<Revision>) -> Box<dyn Subscription> {
+        self.followed(self.0.subscribe_stream(stream, after))
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Option<Position>, Error>> {
+        self.0.head()
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+struct Following {
+    inner: Box<dyn Subscription>,
+    is_mute: Arc<AtomicBool>,
+}
+
+impl Subscription for Following {
+    fn next(&mut self) -> BoxFuture<'_, Result<Message, Error>> {
+        Box::pin(async {
+            let refused = || Error::Unavailable { reason: "ordered".to_owned(), source: None };
+            if self.is_mute.load(Ordering::SeqCst) {
+                // As long as a server takes to say no.
+                sleep(Duration::from_secs(3)).await;
+                return Err(refused());
+            }
+            let message = self.inner.next().await?;
+            if self.is_mute.load(Ordering::SeqCst) { Err(refused()) } else { Ok(message) }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_cannot_be_followed_is_not_one_in_which_nothing_happens() {
+    let world = World::default();
+    let is_mute = Arc::new(AtomicBool::new(false));
+    let daemon = world.start_on(Arc::new(Mute(world.store.clone(), Arc::clone(&is_mute)))).await;
+    world.event(&user(0), "SCORE", 0);
+    world.settle(&daemon).await;
+    is_mute.store(true, Ordering::SeqCst);
+    world.event(&user(0), "SCORE", 1);
+    pass(&daemon, 60).await;
+    assert_eq!(components(&daemon), ["feed", "projection"], "{:?}", daemon.not_ready());
+    is_mute.store(false, Ordering::SeqCst);
+    world.settle(&daemon).await;
+    pass(&daemon, 35).await;
     assert!(components(&daemon).is_empty(), "{:?}", daemon.not_ready());
 }

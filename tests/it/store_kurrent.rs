@@ -17,7 +17,7 @@ use super::store_contract::{append, one};
 
 use ExpectedRevision::{Any, Exact, NoStream};
 
-fn options(hosts: &str) -> Options {
+pub fn options(hosts: &str) -> Options {
     Options {
         connection: format!("kurrentdb://{hosts}?tls=false&maxDiscoverAttempts=2&discoveryInterval=10"),
         retry_first: Duration::from_millis(5),
@@ -26,7 +26,7 @@ fn options(hosts: &str) -> Options {
     }
 }
 
-fn kurrent(options: Options) -> Arc<dyn EventStore> {
+pub fn kurrent(options: Options) -> Arc<dyn EventStore> {
     Arc::new(Kurrent::new(StoreId(Uuid::from_u128(9)), options).unwrap())
 }
 

@@ -1,7 +1,8 @@
 //! Which store a cluster is.
 //!
 //! Law: the first event of the stream `intentd-store` names it, for all who use the cluster; a data directory works with the
-//! one that it was made for only. Called when a store is opened, and by `link` for each new connection.
+//! one that it was made for only. A cluster gets its name from a directory that has none yet, never from one that knows another
+//! log. Called when a store is opened, and by `link` for each new connection.
 
 use std::fs;
 use std::io;
@@ -18,6 +19,9 @@ const STREAM: &str = "intentd-store";
 /// Type of its one event.
 const TYPE: &str = "StoreNamed";
 
+/// So many nodes may say that another one leads, while an election is going on.
+const LEADERS_ASKED: u32 = 5;
+
 #[derive(Serialize, Deserialize)]
 struct Named {
     id: Uuid,
@@ -29,28 +33,44 @@ pub(super) async fn name(
     credentials: Option<&Credentials>,
     ours: StoreId,
 ) -> kurrentdb::Result<StoreId> {
-    let mut options = ReadStreamOptions::default().max_count(1);
-    let mut append = AppendToStreamOptions::default().stream_state(StreamState::NoStream);
+    let mut options = AppendToStreamOptions::default().stream_state(StreamState::NoStream);
     if let Some(credentials) = credentials {
         options = options.authenticated(credentials.clone());
-        append = append.authenticated(credentials.clone());
     }
     // Twice: somebody else may name it between the look and the append.
     for _ in 0..2 {
-        match read(client, &options).await {
-            Ok(Some(id)) => return Ok(id),
-            Ok(None) | Err(kurrentdb::Error::ResourceNotFound) => {}
-            Err(error) => return Err(error),
+        if let Some(theirs) = look(client, credentials).await? {
+            return Ok(theirs);
         }
         let event = EventData::json(TYPE, &Named { id: ours.0 })
             .map_err(|error| kurrentdb::Error::InternalParsingError(error.to_string()))?;
-        match client.append_to_stream(STREAM, &append, event.id(ours.0)).await {
+        match client.append_to_stream(STREAM, &options, event.id(ours.0)).await {
             Ok(_) => return Ok(ours),
             Err(kurrentdb::Error::WrongExpectedVersion { .. }) => {}
             Err(error) => return Err(error),
         }
     }
     Err(kurrentdb::Error::IllegalStateError(format!("{STREAM} is there and cannot be read")))
+}
+
+/// The cluster's name, if it has one. A node that does not lead is asked again: the client goes to the one that does.
+pub(super) async fn look(
+    client: &Client,
+    credentials: Option<&Credentials>,
+) -> kurrentdb::Result<Option<StoreId>> {
+    let mut options = ReadStreamOptions::default().max_count(1);
+    if let Some(credentials) = credentials {
+        options = options.authenticated(credentials.clone());
+    }
+    let mut asked = 0;
+    loop {
+        asked += 1;
+        match read(client, &options).await {
+            Err(kurrentdb::Error::ResourceNotFound) => return Ok(None),
+            Err(kurrentdb::Error::NotLeaderException(_)) if asked < LEADERS_ASKED => {}
+            read => return read,
+        }
+    }
 }
 
 async fn read(client: &Client, options: &ReadStreamOptions) -> kurrentdb::Result<Option<StoreId>> {

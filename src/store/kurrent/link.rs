@@ -15,6 +15,9 @@ use super::{Options, identity, nodelay};
 use crate::domain::backoff::Backoff;
 use crate::store::{Error, StoreId};
 
+/// An append that failed longer ago says nothing of the next one: somebody has to try.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
+
 /// Which of the clients made so far.
 pub(super) type Generation = u64;
 
@@ -38,6 +41,8 @@ pub(super) struct Link {
     state: tokio::sync::Mutex<State>,
     /// Why it does not work; none when it does.
     trouble: Mutex<Option<String>>,
+    /// Why the newest append failed, and when; none when it did not. Reads may work where appends do not: rights, a quorum.
+    refused: Mutex<Option<(String, Instant)>>,
 }
 
 impl Link {
@@ -50,6 +55,7 @@ impl Link {
             backoff: Backoff { first: options.retry_first, max: options.retry_max },
             state: tokio::sync::Mutex::default(),
             trouble: Mutex::new(Some("not connected yet".to_owned())),
+            refused: Mutex::default(),
         })
     }
 
@@ -59,6 +65,22 @@ impl Link {
             None => Ok(()),
             Some(trouble) => Err(unavailable(trouble.clone())),
         }
+    }
+
+    /// Whether it takes appends, as far as is known.
+    pub(super) fn takes_appends(&self) -> Result<(), Error> {
+        self.state()?;
+        match &*self.refused.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((trouble, at)) if at.elapsed() < REFUSED_FOR => Err(unavailable(trouble.clone())),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// How an append went.
+    pub(super) fn appended(&self, error: Option<&Error>) {
+        let trouble = error.filter(|error| error.is_transient());
+        let refused = trouble.map(|error| (format!("the newest append failed: {error}"), Instant::now()));
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
@@ -112,19 +134,28 @@ impl Link {
         reached.map_err(|error| error.to_string())?;
         nodelay::everywhere();
         let Some(ours) = self.named else { return Ok(client) };
-        let asked = timeout(self.connect_timeout, self.name(&client, ours)).await.map_err(late)?;
-        match asked.map_err(|error| error.to_string())? {
-            theirs if theirs == ours => Ok(client),
-            theirs => Err(format!(
+        let look = identity::look(&client, self.credentials.as_ref());
+        match timeout(self.connect_timeout, look).await.map_err(late)?.map_err(|error| error.to_string())? {
+            Some(theirs) if theirs == ours => Ok(client),
+            Some(theirs) => Err(format!(
                 "the cluster holds the log {theirs}, this data directory belongs to {ours}; \
                  to work with that one run `intentd rebuild`"
+            )),
+            None => Err(format!(
+                "the cluster holds no log of ours, this data directory belongs to {ours}; if the cluster is empty on \
+                 purpose, or the log was copied to it, run `intentd rebuild`"
             )),
         }
     }
 
     /// The cluster's name; `ours` becomes it when it has none yet.
-    pub(super) async fn name(&self, client: &Client, ours: StoreId) -> kurrentdb::Result<StoreId> {
-        identity::name(client, self.credentials.as_ref(), ours).await
+    pub(super) async fn name(&self, ours: StoreId) -> Result<StoreId, Error> {
+        let (_, client) = self.client().await?;
+        let named = identity::name(&client, self.credentials.as_ref(), ours);
+        match timeout(self.connect_timeout, named).await {
+            Ok(named) => named.map_err(|error| unavailable(error.to_string())),
+            Err(_) => Err(unavailable(format!("no answer within {:?}", self.connect_timeout))),
+        }
     }
 
     /// This client has failed: the next call makes a new one.

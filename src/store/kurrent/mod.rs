@@ -206,9 +206,7 @@ impl Kurrent {
         }
         let proposed = StoreId(Uuid::new_v4());
         let probe = Self::new(proposed, options.clone())?;
-        let (_, client) = probe.shared.link.client().await?;
-        let named = probe.shared.link.name(&client, proposed).await;
-        let id = named.map_err(|error| convert::unavailable(error.to_string()))?;
+        let id = probe.shared.link.name(proposed).await?;
         identity::keep(file, id)?;
         Self::with(id, Some(id), options)
     }
@@ -234,7 +232,9 @@ impl EventStore for Kurrent {
             if let Some(reason) = batch.iter().find_map(Append::misuse) {
                 return Err(Error::Invalid { reason });
             }
-            self.shared.append(&self.calls, batch).await
+            let answers = self.shared.append(&self.calls, batch).await;
+            self.shared.link.appended(answers.as_ref().err());
+            answers
         })
     }
 
@@ -271,7 +271,7 @@ impl EventStore for Kurrent {
     }
 
     fn writable(&self) -> Result<(), Error> {
-        self.shared.link.state()
+        self.shared.link.takes_appends()
     }
 }
 

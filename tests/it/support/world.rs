@@ -19,7 +19,7 @@ use intentd::scoring::{Challengers, Unchallenged};
 use intentd::store::checkpoint::MemoryCheckpoints;
 use intentd::store::memory::MemoryStore;
 use intentd::store::snapshot::MemorySnapshots;
-use intentd::store::{Append, ExpectedRevision, Filter};
+use intentd::store::{Append, EventStore, ExpectedRevision, Filter};
 
 use super::fake::{FakeCore, FakeScorer};
 
@@ -139,8 +139,13 @@ pub fn user(number: usize) -> UserId {
 
 impl World {
     pub async fn start(&self) -> Daemon {
+        self.start_on(Arc::new(self.store.clone())).await
+    }
+
+    /// On the log by another way.
+    pub async fn start_on(&self, store: Arc<dyn EventStore>) -> Daemon {
         let parts = Parts {
-            store: Arc::new(self.store.clone()),
+            store,
             core: Arc::clone(&self.core),
             snapshots: self.snapshots.clone(),
             checkpoints: self.checkpoints.clone(),
