@@ -5,11 +5,12 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use futures_util::task::AtomicWaker;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tonic::Status;
@@ -43,10 +44,26 @@ struct Held {
     at_hand: std::vec::IntoIter<ReadResp>,
     /// Since when the client could take something and has not come; none while it waits for us.
     untaken_since: Option<Instant>,
+    /// Rung when there is something for a client that waits.
+    bell: Arc<Bell>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Held {
+    /// Since when it could take something: an end of a wait that nobody comes for counts like a message.
+    fn waits_since(&self) -> Option<Instant> {
+        self.untaken_since.or(*self.bell.rung_at())
+    }
+
+    fn take(&mut self, context: &Context<'_>) -> Poll<Option<Result<ReadResp, Status>>> {
+        *self.bell.rung_at() = None;
+        self.bell.task.register(context.waker());
+        let waker = Waker::from(Arc::clone(&self.bell));
+        let polled = self.poll(&mut Context::from_waker(&waker));
+        self.untaken_since = polled.is_ready().then(Instant::now);
+        polled
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<ReadResp, Status>>> {
         loop {
             if let Some(message) = self.at_hand.next() {
@@ -65,6 +82,26 @@ impl Held {
 }
 
 type Slot = Mutex<Option<Box<Held>>>;
+
+/// Wakes who polls a flow, and remembers since when it has not come.
+#[derive(Default)]
+struct Bell {
+    task: AtomicWaker,
+    rung_at: Mutex<Option<Instant>>,
+}
+
+impl Bell {
+    fn rung_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.rung_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rung_at().get_or_insert_with(Instant::now);
+        self.task.wake();
+    }
+}
 
 fn lock(slot: &Slot) -> MutexGuard<'_, Option<Box<Held>>> {
     // A source that panicked is not polled again: its flow ends with the connection's task.
@@ -90,8 +127,7 @@ impl Stream for Flow {
             self.ended = true;
             return Poll::Ready(Some(Err(too_slow())));
         };
-        let polled = held.poll(context);
-        held.untaken_since = polled.is_ready().then(Instant::now);
+        let polled = held.take(context);
         if let Poll::Ready(None | Some(Err(_))) = polled {
             self.ended = true;
             *slot = None;
@@ -116,6 +152,7 @@ impl Flows {
             batches: batches(source),
             at_hand: first.into_iter(),
             untaken_since: Some(Instant::now()),
+            bell: Arc::default(),
             _permit: permit,
         };
         let slot = Arc::new(Mutex::new(Some(Box::new(held))));
@@ -133,7 +170,7 @@ impl Flows {
             // Who is being polled is not slow.
             let Ok(mut slot) = slot.try_lock() else { return true };
             let Some(held) = slot.as_ref() else { return false };
-            let is_slow = held.untaken_since.is_some_and(|since| now - since >= slow_after);
+            let is_slow = held.waits_since().is_some_and(|since| now - since >= slow_after);
             if is_slow {
                 *slot = None;
                 cut += 1;
@@ -192,6 +229,21 @@ mod tests {
         assert!(told.message().contains("Consumer too slow"), "{told}");
         assert!(slow.next().await.is_none());
         assert!(idle.next().await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_waiting_and_does_not_come_when_there_is_something_is_cut_off() {
+        let (flows, seats) = (Flows::default(), Arc::new(Semaphore::new(1)));
+        let mut stalled = open(&flows, &seats, 1_000);
+        // It waits for us, and never comes again: what carries it has no room for what it took before.
+        assert!(poll_fn(|context| Poll::Ready(stalled.poll_next_unpin(context))).await.is_pending());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(flows.cut_slow(Duration::ZERO), (1, 0), "there is nothing yet");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(flows.cut_slow(Duration::from_secs(20)), (1, 0), "there was something for 19.5 s");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(flows.cut_slow(Duration::from_secs(20)), (0, 1));
+        assert_eq!(seats.available_permits(), 1);
     }
 
     #[tokio::test(start_paused = true)]

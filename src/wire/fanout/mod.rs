@@ -93,12 +93,19 @@ impl Fanout {
     async fn read(&self, mut log: Box<dyn Subscription>) -> Result<Infallible, Error> {
         loop {
             let Message::Events(events) = log.next().await? else { continue };
-            let told = self.topics().tell(&events, &self.held);
-            if told {
-                // Members take it before there is more.
-                tokio::task::yield_now().await;
-            } else {
-                tokio::task::consume_budget().await;
+            let mut rest = &events[..];
+            while let Some((some, others)) = rest.split_at_checked(topics::at_once(rest)) {
+                rest = others;
+                if some.is_empty() {
+                    break;
+                }
+                let told = self.topics().tell(some, &self.held);
+                if told {
+                    // Members take it before there is more.
+                    tokio::task::yield_now().await;
+                } else {
+                    tokio::task::consume_budget().await;
+                }
             }
         }
     }

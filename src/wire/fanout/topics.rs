@@ -14,7 +14,8 @@ use crate::wire::filter::{Key, Wanted};
 
 /// Tellings that a member may leave waiting before it has to read by itself.
 const WAITING_MAX: usize = 8;
-/// Bytes of one telling: those who want more of the log at a time are better served by its blocks.
+/// Events and bytes of one telling; one event may be larger.
+const TELLING_EVENTS_MAX: usize = 128;
 const TELLING_BYTES_MAX: usize = 64 << 10;
 /// What an event costs beside its bytes.
 const EVENT_BYTES: usize = 256;
@@ -65,12 +66,9 @@ impl Group {
         self.tellings.receiver_count() == 0
     }
 
-    /// Tells what passed; false when it is too much.
+    /// Tells what passed; false when too much is held already.
     fn tell(&mut self, passed: Vec<Recorded>, through: Position, held: &Arc<Semaphore>) -> bool {
         let bytes: usize = passed.iter().map(size).sum();
-        if bytes > TELLING_BYTES_MAX {
-            return false;
-        }
         let held = match passed.is_empty() {
             true => None,
             false => match Arc::clone(held).try_acquire_many_owned(bytes as u32) {
@@ -211,6 +209,16 @@ impl Topics {
     }
 }
 
+/// How many of these events are told at once, one at least.
+pub(super) fn at_once(events: &[Recorded]) -> usize {
+    let mut bytes = 0;
+    let fits = |event: &&Recorded| {
+        bytes += size(event);
+        bytes <= TELLING_BYTES_MAX
+    };
+    events.iter().take(TELLING_EVENTS_MAX).take_while(fits).count().max(1).min(events.len())
+}
+
 fn size(event: &Recorded) -> usize {
     event.data.len() + event.metadata.len() + event.stream.len() + event.event_type.len() + EVENT_BYTES
 }
@@ -322,12 +330,21 @@ mod tests {
     }
 
     #[test]
-    fn who_would_hear_too_much_or_holds_too_much_reads_alone() {
+    fn so_much_is_told_at_once_as_has_room() {
+        let of = |bytes: &[usize]| {
+            let events: Vec<Recorded> = bytes.iter().map(|bytes| event(1, "s", *bytes)).collect();
+            at_once(&events)
+        };
+        assert_eq!((of(&[]), of(&[1]), of(&[1_000_000, 1]), of(&[1, 1_000_000])), (0, 1, 1, 1));
+        assert_eq!((of(&[30_000; 5]), of(&[10; 1_000])), (2, TELLING_EVENTS_MAX));
+    }
+
+    #[test]
+    fn who_holds_too_much_reads_alone() {
         let ended = |member: &mut Member| matches!(member.tellings.try_recv(), Err(TryRecvError::Closed));
         let mut world = World::new(3_000);
-        let (mut all, mut few) = (world.filtered("", 9).unwrap(), world.filtered("intent-", 9).unwrap());
-        world.tell(&[event(11, "user-1", TELLING_BYTES_MAX), event(12, "intent-1", 10)]);
-        assert!(ended(&mut all), "too much at once");
+        let mut few = world.filtered("intent-", 9).unwrap();
+        world.tell(&[event(11, "user-1", 10), event(12, "intent-1", 10)]);
         assert_eq!(heard(&mut few), Some((vec![12], 2, 12)));
         assert_eq!(world.held.available_permits(), 3_000, "what was taken is not held");
         let mut idle = world.topics.join(Topic::Stream("user-2")).unwrap();

@@ -31,6 +31,11 @@ impl Marks {
         Self { key: wanted.key(), wanted: Arc::new(wanted), considered: 0, told: after }
     }
 
+    /// Whether a match may take long.
+    pub(super) fn is_slow(&self) -> bool {
+        self.key.is_none()
+    }
+
     /// The checkpoint at this place, if enough was considered.
     pub(super) fn due(&mut self, position: Position) -> Option<ReadResp> {
         if self.considered < self.wanted.interval.get() {

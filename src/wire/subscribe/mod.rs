@@ -4,13 +4,16 @@
 //! ends well: clients spin when one does, so it ends with an error, at the stop too. Called by `streams`.
 //!
 //! History is read by each for itself. At the log's end it joins those who wait for the same (`fanout`), and reads by
-//! itself again when there is more at once than is shared.
+//! itself again when it is slower than they.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -27,13 +30,13 @@ use super::stream_metadata;
 use super::{App, stopped};
 use crate::clock;
 use crate::domain::event::{Position, Recorded, Revision};
-use crate::store::{BoxFuture, Message, Subscription};
+use crate::store::{BoxFuture, Error, Message, Subscription};
 
 mod followed;
 #[cfg(test)]
 mod tests;
 
-/// Who left those who wait together, because there was too much at once, reads by itself for so long.
+/// Who left those who wait together, because it was slower, reads by itself for so long.
 const ALONE_FOR: Duration = Duration::from_secs(1);
 
 /// Where a subscription begins.
@@ -47,10 +50,19 @@ pub(super) enum After<T> {
     End,
 }
 
+/// What the store says to one subscription. As a stream, what was begun is kept when the wait for it is given up.
+type Said = Pin<Box<dyn Stream<Item = Result<Message, Error>> + Send>>;
+
 /// How it reads.
 enum Way {
-    Alone(Box<dyn Subscription>),
+    Alone(Said),
     Together(Member),
+}
+
+impl Way {
+    fn alone(inner: Box<dyn Subscription>) -> Self {
+        Self::Alone(Box::pin(unfold(inner, |mut inner| async { Some((inner.next().await, inner)) })))
+    }
 }
 
 /// A running subscription.
@@ -118,7 +130,7 @@ impl Subscriber {
     }
 
     fn new(app: &Arc<App>, followed: Followed, at: Option<Position>, manner: Manner) -> Self {
-        let way = Way::Alone(followed.by_itself(app, at));
+        let way = Way::alone(followed.by_itself(app, at));
         let stopping = app.stopping.clone();
         let (app, joins_after) = (Arc::clone(app), Instant::now());
         Self { app, way, stopping, followed, manner, at, live: false, quiet: false, seat: None, joins_after }
@@ -130,12 +142,21 @@ impl Subscriber {
             tokio::task::consume_budget().await;
             let batch = match &mut self.way {
                 Way::Alone(inner) => {
+                    let may_join = self.live && self.seat.is_none() && self.followed.topic().is_some();
                     let said = tokio::select! {
                         biased;
                         () = stopped(&mut self.stopping) => return Err(not_ready()),
-                        said = inner.next() => said.map_err(|error| of_store(&error))?,
+                        said = inner.next() => said,
+                        // The store says nothing of what it passes over.
+                        () = sleep_until(self.joins_after), if may_join => {
+                            self.join(false).await;
+                            continue;
+                        }
                     };
-                    self.said(said).await?
+                    match said {
+                        Some(said) => self.said(said.map_err(|error| of_store(&error))?).await?,
+                        None => return Err(not_ready()),
+                    }
                 }
                 Way::Together(member) => {
                     let told = tokio::select! {
@@ -216,6 +237,10 @@ impl Subscriber {
             Followed::All(None) => batch.push(self.manner.tell(&self.app, event).await?),
             Followed::All(Some(marks)) => {
                 marks.considered += considered;
+                if marks.is_slow() {
+                    // One match may take 100 µs: others get their turn between.
+                    tokio::task::consume_budget().await;
+                }
                 if marks.wanted.admits(&event)? {
                     batch.push(self.manner.tell(&self.app, event).await?);
                 }
@@ -239,7 +264,7 @@ impl Subscriber {
                 // What came between is read before. The seat keeps what comes after it.
                 self.seat = Some(member);
                 self.quiet = true;
-                self.way = Way::Alone(self.followed.by_itself(&self.app, self.at));
+                self.way = Way::alone(self.followed.by_itself(&self.app, self.at));
             }
             Some(member) if !caught_up => self.seat = Some(member),
             // Too many wait, or the store does not say how far it is.
@@ -251,7 +276,7 @@ impl Subscriber {
     fn leave(&mut self) -> Vec<ReadResp> {
         (self.live, self.quiet) = (false, false);
         self.joins_after = Instant::now() + ALONE_FOR;
-        self.way = Way::Alone(self.followed.by_itself(&self.app, self.at));
+        self.way = Way::alone(self.followed.by_itself(&self.app, self.at));
         Vec::new()
     }
 }

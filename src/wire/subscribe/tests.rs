@@ -102,29 +102,6 @@ async fn revisions(subscriber: &mut Subscriber, count: usize) -> Vec<u64> {
     told
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_has_to_leave_misses_nothing_and_comes_back_later() {
-    for (prefix, stream) in [(Some("a"), None), (None, Some("a"))] {
-        let mut world = World::new().await;
-        let mut subscriber = world.follow(prefix, stream).await;
-        assert_eq!(next(&mut subscriber).await, said("live", true));
-        let together = |subscriber: &Subscriber| matches!(subscriber.way, Way::Together(_));
-        for (bytes, is_together) in [(9, true), (100_000, false), (9, false)] {
-            let revision = u64::try_from(world.number).unwrap();
-            world.put("a", bytes).await;
-            assert_eq!(revisions(&mut subscriber, 1).await, [revision]);
-            assert_eq!(together(&subscriber), is_together, "{revision}: not with what is too much at once");
-        }
-        assert!(next(&mut subscriber).await.0.ends_with("live") && !together(&subscriber), "not at once");
-        tokio::time::advance(ALONE_FOR).await;
-        for revision in [3, 4] {
-            world.put("a", 9).await;
-            assert_eq!(revisions(&mut subscriber, 1).await, [revision]);
-            assert!(together(&subscriber), "{revision}");
-        }
-    }
-}
-
 /// It has come to the end, and others hear of more (for it, or for somebody else) before it joins them.
 async fn joins_late(prefix: Option<&str>, stream: Option<&str>, between: &str, expected: &str) {
     let mut world = World::new().await;
@@ -132,7 +109,7 @@ async fn joins_late(prefix: Option<&str>, stream: Option<&str>, between: &str, e
     assert_eq!(next(&mut waiting).await, said("live", true));
     let mut late = world.follow(prefix, stream).await;
     let Way::Alone(inner) = &mut late.way else { panic!() };
-    assert_eq!(inner.next().await.unwrap(), Message::CaughtUp(None));
+    assert_eq!(inner.next().await.unwrap().unwrap(), Message::CaughtUp(None));
     world.put(between, 9).await;
     world.put(between, 9).await;
     assert_eq!(revisions(&mut waiting, 2).await, [0, 1]);
@@ -164,7 +141,7 @@ async fn what_comes_while_it_joins_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_too_slow_for_the_others_misses_nothing() {
+async fn who_is_too_slow_for_the_others_misses_nothing_and_comes_back() {
     const EVENTS: u64 = 20;
     for (prefix, stream) in [(Some("a"), None), (None, Some("a"))] {
         let mut world = World::new().await;
@@ -176,6 +153,15 @@ async fn who_is_too_slow_for_the_others_misses_nothing() {
             assert_eq!(revisions(&mut quick, 1).await, [revision]);
         }
         assert_eq!(revisions(&mut slow, EVENTS as usize).await, (0..EVENTS).collect::<Vec<_>>());
-        assert!(matches!(slow.way, Way::Alone(_)) && matches!(quick.way, Way::Together(_)));
+        assert!(next(&mut slow).await.0.ends_with("live"), "again");
+        assert!(matches!(slow.way, Way::Alone(_)) && matches!(quick.way, Way::Together(_)), "not at once");
+        // Only others are told of this.
+        world.put("b", 9).await;
+        let nothing = tokio::time::timeout(ALONE_FOR + Duration::from_millis(1), slow.step()).await;
+        assert!(nothing.is_err() && matches!(slow.way, Way::Together(_)), "{nothing:?}");
+        world.put("a", 100_000).await;
+        assert_eq!(revisions(&mut slow, 1).await, [EVENTS]);
+        assert_eq!(revisions(&mut quick, 1).await, [EVENTS]);
+        assert!(matches!(slow.way, Way::Together(_)), "one large event is told together, too");
     }
 }
