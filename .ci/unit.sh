@@ -15,6 +15,7 @@ check() { # check UNIT NAME: UNIT as it would run under NAME
 }
 check systemd/intentd.service intentd-check.service
 check systemd/intentd@.service intentd-check@0.service
+check systemd/intentd-store.service intentd-store-check.service
 # What is changed in one is changed in the other: only lines about the instance may differ.
 differs=$(diff <(grep -v '^#' systemd/intentd.service) <(grep -v '^#' systemd/intentd@.service) \
   | grep '^[<>]' | grep -vE '^< (Description|Environment=INTENTD_DATA_DIR|StateDirectory|WorkingDirectory)=|^> .*%i' || true)

@@ -158,7 +158,8 @@ impl Config {
             let (key, message) = fault.split_once(": ").unwrap_or(("", &fault));
             (format!("pipeline.{key}"), message.to_owned())
         });
-        let shard = self.shard.fault().map(|(key, message)| (format!("shard.{key}"), message));
+        let shard = self.shard.fault().or_else(|| self.unshared());
+        let shard = shard.map(|(key, message)| (format!("shard.{key}"), message));
         let http = self.http.faults().into_iter().map(named);
         let cluster = self.kurrentdb.faults().into_iter().map(named);
         let wire = self.wire.faults().into_iter().map(named);
@@ -170,6 +171,18 @@ impl Config {
             .chain(wire)
             .chain(self.log.faults().into_iter().map(named));
         found.map(|(key, message)| Fault { place: "configuration".to_owned(), key, message }).collect()
+    }
+
+    /// Several instances need a log that they can share: each would write into its own, where nobody else reads.
+    fn unshared(&self) -> Option<(&'static str, String)> {
+        (!self.shard.is_whole() && self.kurrentdb.connection.is_empty()).then(|| {
+            let count = self.shard.count;
+            let message = format!(
+                "{count} instances share one log, and the embedded store is one instance's own: set \
+                 kurrentdb.connection for all of them (docs/operations.md, \"Several instances\"), or count = 1"
+            );
+            ("count", message)
+        })
     }
 }
 

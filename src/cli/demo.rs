@@ -18,6 +18,7 @@ use super::{Failure, Global, code, runtime};
 use crate::app::App;
 use crate::clock;
 use crate::config::Config;
+use crate::domain::shard::Shard;
 use crate::domain::time::{DAY_MS, Timestamp};
 use crate::import::lines::Chunks;
 use crate::import::names::Names;
@@ -57,6 +58,7 @@ impl Demo {
         config.data_dir.clone_from(&self.data_dir);
         // Simulated people are for nobody's cluster.
         config.kurrentdb.connection.clear();
+        config.shard = Shard::WHOLE;
         config.log.filter = "warn".to_owned();
         let catalog = load_catalog(&config.catalog)?;
         telemetry::install(&config.log).map_err(|error| Failure::of(code::CONFIG, "logging", &error))?;

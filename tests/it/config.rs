@@ -60,3 +60,20 @@ fn values_that_make_no_sense_are_named() {
     let named: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
     assert_eq!(named, ["pipeline.in_flight_max", "log.filter"]);
 }
+
+#[test]
+fn several_instances_need_a_log_that_they_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shards.toml");
+    let faults = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        Config::load(Some(&path)).map_or_else(|faults| faults.faults, |_| Vec::new())
+    };
+    let found = faults("[shard]\ncount = 2\n");
+    let [fault] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(fault.key, "shard.count");
+    assert!(fault.message.contains("kurrentdb.connection") && fault.message.contains("docs/operations.md"));
+    let shared = "[kurrentdb]\nconnection = \"kurrentdb://log:2113?tls=true\"\n";
+    assert_eq!(faults(&format!("[shard]\ncount = 2\n{shared}")), []);
+    assert_eq!(faults("[shard]\ncount = 1\n"), []);
+}

@@ -14,6 +14,7 @@ fn place(index: &str, count: &str) -> Place {
     let mut place = Place::new();
     place.set("INTENTD_SHARD__INDEX", index);
     place.set("INTENTD_SHARD__COUNT", count);
+    place.set("INTENTD_KURRENTDB__CONNECTION", "kurrentdb://127.0.0.1:1?tls=false");
     place
 }
 
@@ -49,6 +50,23 @@ fn the_command_names_owners_and_takes_over_from_all_instances_before() {
     assert!(said.ends_with("shard 1 of 3 begins at 50\n"), "{said}");
     let shown = place.done(&["shards", "show"]);
     assert!(shown.contains("checkpoint at 50 of shard 1 of 3: the next start reads on there"), "{shown}");
+}
+
+/// As docs/operations.md said once: each instance would have had a log of its own, and lost what it took for the others.
+#[test]
+fn instances_that_share_no_log_do_not_begin() {
+    let mut place = Place::new();
+    place.set("INTENTD_SHARD__INDEX", "1");
+    place.set("INTENTD_SHARD__COUNT", "2");
+    let events = place.path("events.jsonl");
+    fs::write(&events, "").unwrap();
+    for command in [&["run"][..], &["check"], &["import", events.to_str().unwrap()]] {
+        let refused = place.run(command);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(78), "{command:?}: {said}");
+        assert!(said.contains("shard.count: 2 instances") && said.contains("kurrentdb.connection"), "{said}");
+        assert!(!place.data_dir().exists(), "{command:?}");
+    }
 }
 
 #[test]
