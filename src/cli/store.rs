@@ -11,8 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use super::{Failure, Global, code, runtime};
+use crate::app::Layout;
 use crate::config::Config;
-use crate::store::embedded::Embedded;
+use crate::store::embedded::{self, Embedded};
 use crate::store::kurrent::{self, Kurrent};
 use crate::store::{self, EventStore, Position, StoreId, copy, files};
 use crate::{telemetry, wire};
@@ -30,10 +31,15 @@ enum Work {
     Copy(Copy),
 }
 
-/// Copy a log to another store: order, ids, revisions and metadata are kept, and compared at the end.
+/// Copy a log to another store: order, ids, revisions, data and metadata of all events are kept, and compared at the end.
 ///
 /// A copy that was broken off goes on where it stood: run it again with the same --state. Checkpoints and snapshots of the old
 /// store are never used with the new one. No daemon may write to either meanwhile.
+///
+/// Not copied: the time of recording, and streams whose name begins with `$`. Those hold what the server keeps of streams
+/// (`$$<stream>`: how many events, how long, from where on, who may read), persistent subscriptions and projections. So a stream
+/// that was truncated or deleted, and not for ever, shows again whatever the source still holds of it, and limits and rights have
+/// to be set again in the target. A source that was scavenged of the beginning of a stream cannot be copied: its places are gone.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  intentd store copy --from /var/lib/intentd/store --to kurrentdb://db:2113 --state copy.place"
@@ -79,12 +85,9 @@ impl Copy {
     fn run(self, global: &Global) -> Result<(), Failure> {
         let config = global.config()?;
         runtime()?.block_on(async {
-            // Opening makes a store where there is none: a name that was mistyped would be an empty log.
-            if !self.from.contains("://") && !Path::new(&self.from).is_dir() {
-                let message = format!("there is no store in {}; give another --from", self.from);
-                return Err(Failure::new(code::NO_INPUT, message));
-            }
-            let (source, target) = (opened(&self.from, &config)?, opened(&self.to, &config)?);
+            holds_a_store(&self.from)?;
+            let source = opened("--from", &self.from, &config)?;
+            let target = opened("--to", &self.to, &config)?;
             // A place is good only between the two stores that it was reached between.
             let names = format!("{} {}", source.id(), target.id());
             let after = self.state.as_deref().and_then(|state| place(state, &names));
@@ -112,14 +115,40 @@ fn place(state: &Path, names: &str) -> Option<Position> {
     Some(Position(at))
 }
 
-fn opened(store: &str, config: &Config) -> Result<Arc<dyn EventStore>, Failure> {
-    let failed = |error: store::Error| Failure::of(code::UNAVAILABLE, &format!("the store {store}"), &error);
-    if store.contains("://") {
+/// Opening makes a store where there is none: a name that was mistyped would be an empty log, copied whole.
+fn holds_a_store(from: &str) -> Result<(), Failure> {
+    let dir = Path::new(from);
+    if is_connection(from) || embedded::is_in(dir) {
+        return Ok(());
+    }
+    let below = Layout::of(dir).store;
+    let way_out = if embedded::is_in(&below) {
+        format!("it is a data directory: give --from {}", below.display())
+    } else {
+        "give another --from".to_owned()
+    };
+    Err(Failure::new(code::NO_INPUT, format!("there is no store in {from}; {way_out}")))
+}
+
+fn is_connection(store: &str) -> bool {
+    store.contains("://")
+}
+
+fn opened(which: &str, store: &str, config: &Config) -> Result<Arc<dyn EventStore>, Failure> {
+    if is_connection(store) {
+        // It may hold a password, above all when it does not parse: only its place on the command line is told.
         let options = kurrent::Options { connection: store.to_owned(), ..config.kurrentdb.clone() };
+        if let Some((_, message)) = options.faults().into_iter().next() {
+            return Err(Failure::new(code::USAGE, format!("{which}: {message}")));
+        }
         // Its hosts are its name here: a copy keeps nothing beyond its place.
         let id = StoreId(Uuid::new_v5(&Uuid::NAMESPACE_URL, store.as_bytes()));
-        return Ok(Arc::new(Kurrent::new(id, options).map_err(failed)?));
+        let opened = Kurrent::new(id, options);
+        let failed = |error: store::Error| Failure::of(code::UNAVAILABLE, which, &error);
+        return Ok(Arc::new(opened.map_err(failed)?));
     }
+    let failed =
+        |error: store::Error| Failure::of(code::UNAVAILABLE, &format!("{which}: the store {store}"), &error);
     Ok(Arc::new(Embedded::open(Path::new(store), &config.store).map_err(failed)?))
 }
 

@@ -1,16 +1,21 @@
 //! A log from one store to another: every event with its id, revision, data and metadata.
 //!
 //! Law: an event stands in the target at the revision that it had, or the copy stops; so a copy that was broken off goes on
-//! where it stood, and one that is repeated changes nothing. What servers keep for themselves (`$…`) stays where it is.
+//! where it stood, and one that is repeated changes nothing. What servers keep for themselves (`$…`, stream metadata among
+//! it) stays where it is, and a log that has lost the beginning of a stream cannot be copied: no place would be the same.
 //! Called by `intentd store copy`.
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Append, Appended, Conflict, Direction, Error, EventStore, Filter, NewEvent, Position};
+use super::{Append, Appended, Conflict, Direction, Error, EventStore, Filter, NewEvent, Position, Revision};
 use crate::domain::event::{ExpectedRevision, Recorded};
 
 /// Events of one page, and at most of one append.
 const PAGE: usize = 1_000;
+/// Bytes of one append of several events: half of the least that servers take.
+const APPEND_BYTES: usize = 512 << 10;
+/// What an event costs beside its type, data and metadata.
+const EVENT_BYTES: usize = 128;
 /// The stream that names a cluster's log: each has its own.
 const NAME: &str = "intentd-store";
 
@@ -28,7 +33,23 @@ pub enum CopyError {
     },
     /// The target holds something else in one of the streams.
     #[error("the target holds other events than the source")]
-    Other(#[from] Conflict),
+    Other(#[source] Conflict),
+    /// The source has deleted events of which the target would have to hold the place.
+    #[error(
+        "the source no longer holds {stream} before revision {revision} (it was truncated or deleted there, and scavenged), \
+         and no store gives those places away: this log cannot be copied"
+    )]
+    Gone {
+        /// The stream.
+        stream: String,
+        /// The first revision that the source has of it.
+        revision: Revision,
+    },
+    /// The source has them, the target does not: it is not the one that the place was reached with.
+    #[error(
+        "the target does not hold what was copied before; copy again without the place reached (--state)"
+    )]
+    Lost(#[source] Conflict),
     /// After the copy the two are not the same.
     #[error("the target holds {target:?}, the source {source_holds:?}")]
     Different {
@@ -97,9 +118,21 @@ fn is_ours(event: &Recorded) -> bool {
     !event.stream.starts_with('$') && event.stream != NAME
 }
 
-/// Events in the order of the log as appends: a run of events of one stream is one append, or each event is.
+/// The bytes of an event in an append, more or less.
+fn size(event: &Recorded) -> usize {
+    EVENT_BYTES + event.event_type.len() + event.data.len() + event.metadata.len()
+}
+
+/// The append that is growing: what may still come into it.
+struct Run {
+    next: Revision,
+    bytes: usize,
+}
+
+/// Events in the order of the log as appends: a run of events of one stream is one append, within bounds, or each event is.
 fn appends(events: &[Recorded], alone: bool) -> Vec<Append> {
     let mut appends: Vec<Append> = Vec::new();
+    let mut run = Run { next: 0, bytes: 0 };
     for event in events.iter().filter(|event| is_ours(event)) {
         let new = NewEvent {
             id: event.id,
@@ -107,16 +140,44 @@ fn appends(events: &[Recorded], alone: bool) -> Vec<Append> {
             data: event.data.clone(),
             metadata: event.metadata.clone(),
         };
+        let bytes = size(event);
+        let fits = !alone && run.next == event.revision && run.bytes + bytes <= APPEND_BYTES;
         match appends.last_mut() {
-            Some(last) if !alone && *last.stream == *event.stream => last.events.push(new),
+            Some(last) if fits && *last.stream == *event.stream => {
+                last.events.push(new);
+                run.bytes += bytes;
+            }
             _ => {
                 let before = event.revision.checked_sub(1);
                 let expected = before.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
                 appends.push(Append { stream: event.stream.to_string(), expected, events: vec![new] });
+                run.bytes = bytes;
             }
         }
+        run.next = event.revision + 1;
     }
     appends
+}
+
+/// Why the target did not take an append.
+async fn refused(source: &dyn EventStore, conflict: Conflict) -> CopyError {
+    let lacks = match (conflict.expected, conflict.actual) {
+        (ExpectedRevision::Exact(before), None) => (before, 0),
+        (ExpectedRevision::Exact(before), Some(end)) if end < before => (before, end + 1),
+        (
+            ExpectedRevision::Exact(_)
+            | ExpectedRevision::NoStream
+            | ExpectedRevision::Any
+            | ExpectedRevision::Exists,
+            _,
+        ) => return CopyError::Other(conflict),
+    };
+    let (before, first) = lacks;
+    match source.read_stream(&conflict.stream, Some(first), Direction::Forwards, 1).await {
+        Ok(page) if page.events.iter().any(|event| event.revision == first) => CopyError::Lost(conflict),
+        Ok(_) => CopyError::Gone { stream: conflict.stream, revision: before + 1 },
+        Err(error) => from("source")(error),
+    }
 }
 
 /// Copies what stands after a position (none: everything), telling how far it is after each page.
@@ -142,7 +203,10 @@ pub async fn copy(
         let Progress { written, held, .. } = progress;
         let answers = target.append(appends(&page.events, may_hold)).await.map_err(from("target"))?;
         for answer in answers {
-            progress.count(answer?);
+            match answer {
+                Ok(done) => progress.count(done),
+                Err(conflict) => return Err(refused(source, conflict).await),
+            }
         }
         // The target begins as the source does: where one page is new, all behind it is.
         may_hold &= progress.held > held || progress.written == written;

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use intentd::store::copy::{CopyError, content, copy, verify};
+use intentd::store::embedded::{Embedded, Options};
 use intentd::store::memory::{Fault, MemoryStore};
-use intentd::store::{Direction, EventStore, ExpectedRevision, Filter};
+use intentd::store::{
+    Append, AppendAnswer, BoxFuture, Direction, Error, EventStore, ExpectedRevision, Filter, Page, Position,
+    Revision, StoreId, Subscription,
+};
 
-use super::store_contract::{append, embedded, one};
+use super::daemon::Place;
+use super::store_contract::{append, embedded, kurrent, one};
 
 use ExpectedRevision::Any;
 
@@ -91,4 +96,167 @@ async fn a_run_that_grew_since_it_was_copied_keeps_its_place() {
         assert_eq!((grown.written, grown.held), (6, 5));
         assert_eq!(verify(&source, target).await.unwrap().events, 11);
     }
+}
+
+/// An append whose events have so many bytes each.
+fn heavy(stream: &str, ids: std::ops::Range<u128>, bytes: usize) -> Append {
+    let mut append = append(stream, Any, ids);
+    for event in &mut append.events {
+        event.data = vec![b'x'; bytes].into();
+    }
+    append
+}
+
+/// More bytes than a target takes in one append, in events that it takes; and one event that is larger than the bound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_with_many_bytes_is_more_than_one_append() {
+    let source = MemoryStore::default();
+    one(&source, heavy("user-a", 0..40, 100 << 10)).await.unwrap();
+    one(&source, heavy("user-a", 40..41, 900 << 10)).await.unwrap();
+    one(&source, heavy("user-a", 41..200, 10)).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { append_bytes_max: 1 << 20, ..Options::default() };
+    let target = Embedded::open(dir.path(), &options).unwrap();
+    let copied = copy(&source, &target, None, |_| {}).await.unwrap();
+    assert_eq!((copied.written, copied.held), (200, 0));
+    assert_eq!(verify(&source, &target).await.unwrap().events, 200);
+    // One that holds the first appends of such a run, as after a break between two of them.
+    for held in [1, 5, 6, 40, 41, 199] {
+        let target = MemoryStore::default();
+        let events = source.everything().into_iter().take(held);
+        for event in events {
+            let mut one_event = append("user-a", Any, [event.id.0.as_u128()]);
+            one_event.events[0].data = event.data;
+            one(&target, one_event).await.unwrap();
+        }
+        let rest = copy(&source, &target, None, |_| {}).await.unwrap();
+        assert_eq!((rest.written, rest.held), (200 - held as u64, held as u64));
+        assert_eq!(verify(&source, &target).await.unwrap().events, 200);
+    }
+}
+
+/// A log whose streams were scavenged says so; one whose copy was deleted meanwhile is another matter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_lost_a_beginning_is_named_for_that() {
+    let source = Scavenged { whole: source().await, stream: "user-3", first: 12 };
+    for fresh in [embedded(), kurrent().await] {
+        let refused = copy(&source, &*fresh.store, None, |_| {}).await.unwrap_err();
+        let said = refused.to_string();
+        assert!(
+            matches!(refused, CopyError::Gone { ref stream, revision: 12 } if stream == "user-3"),
+            "{said}"
+        );
+        assert!(
+            said.contains("user-3") && said.contains("scavenged") && !said.contains("other events"),
+            "{said}"
+        );
+    }
+    let whole = &source.whole;
+    let middle = whole.everything()[1_500].position;
+    let refused = copy(whole, &MemoryStore::default(), Some(middle), |_| {}).await.unwrap_err();
+    assert!(matches!(refused, CopyError::Lost(_)) && refused.to_string().contains("--state"), "{refused}");
+}
+
+/// A store that has deleted the beginning of a stream, from all that it reads.
+struct Scavenged {
+    whole: MemoryStore,
+    stream: &'static str,
+    first: u64,
+}
+
+impl Scavenged {
+    fn left(&self, mut page: Page) -> Page {
+        page.events.retain(|event| &*event.stream != self.stream || event.revision >= self.first);
+        page
+    }
+}
+
+impl EventStore for Scavenged {
+    fn id(&self) -> StoreId {
+        self.whole.id()
+    }
+
+    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<AppendAnswer>, Error>> {
+        self.whole.append(batch)
+    }
+
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        from: Option<Revision>,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, Error>> {
+        Box::pin(async move { Ok(self.left(self.whole.read_stream(stream, from, direction, limit).await?)) })
+    }
+
+    fn read_all<'a>(
+        &'a self,
+        from: Option<Position>,
+        direction: Direction,
+        filter: &'a Filter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, Error>> {
+        Box::pin(async move { Ok(self.left(self.whole.read_all(from, direction, filter, limit).await?)) })
+    }
+
+    fn subscribe_all(&self, after: Option<Position>, filter: Filter) -> Box<dyn Subscription> {
+        self.whole.subscribe_all(after, filter)
+    }
+
+    fn subscribe_stream(&self, stream: &str, after: Option<Revision>) -> Box<dyn Subscription> {
+        self.whole.subscribe_stream(stream, after)
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Option<Position>, Error>> {
+        self.whole.head()
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        self.whole.writable()
+    }
+}
+
+#[test]
+fn a_directory_without_a_store_is_refused_and_a_data_directory_shown_its_store() {
+    let place = Place::new();
+    let store = place.data_dir().join("store");
+    drop(Embedded::open(&store, &Options::default()).unwrap());
+    let empty = place.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let target = place.path("to").display().to_string();
+    for (from, way_out) in [(place.data_dir(), store.display().to_string()), (empty, "--from".to_owned())] {
+        let refused = place.run(&["store", "copy", "--from", from.to_str().unwrap(), "--to", &target]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(66), "{said}");
+        assert!(said.contains(&format!("there is no store in {}", from.display())), "{said}");
+        assert!(said.contains(&way_out), "{said}");
+        assert!(!from.join("store.toml").exists() && !place.path("to").exists());
+    }
+    let copied = place.done(&["store", "copy", "--from", store.to_str().unwrap(), "--to", &target]);
+    assert!(copied.contains("0 events written"), "{copied}");
+}
+
+#[test]
+fn a_connection_that_does_not_parse_keeps_its_password() {
+    let place = Place::new();
+    let store = place.path("store");
+    drop(Embedded::open(&store, &Options::default()).unwrap());
+    let store = store.display().to_string();
+    for wrong in ["kurrentdb://me:s3cret@host:port", "http://me:s3cret@host", "kurrentdb://me:s3cret/@h:x"] {
+        for (which, command) in [
+            ("--from", ["store", "copy", "--from", wrong, "--to", &store]),
+            ("--to", ["store", "copy", "--from", &store, "--to", wrong]),
+        ] {
+            let refused = place.run(&command);
+            let said = format!("{refused:?}");
+            assert_eq!(refused.status.code(), Some(64), "{said}");
+            assert!(said.contains(&format!("{which}: ")) && said.contains("connection string"), "{said}");
+            assert!(!said.contains("s3cret"), "{said}");
+        }
+    }
+    let unreachable = "kurrentdb://me:s3cret@127.0.0.1:1?tls=false&maxDiscoverAttempts=2";
+    let failed = place.run(&["store", "copy", "--from", &store, "--to", unreachable]);
+    let said = format!("{failed:?}");
+    assert!(!failed.status.success() && !said.contains("s3cret"), "{said}");
 }

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,6 +15,11 @@ use crate::store::{Error, StoreId};
 
 /// The layout of directory and files; another one is refused.
 const FORMAT: u32 = 1;
+
+/// The file that names the store.
+pub(super) fn path(dir: &Path) -> PathBuf {
+    dir.join("store.toml")
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +63,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, Error> {
 
 /// The store's id; a new one for a directory without a log.
 pub(super) fn identity(disk: &dyn Disk, dir: &Path) -> Result<StoreId, Error> {
-    let path = dir.join("store.toml");
+    let path = path(dir);
     let log = dir.join("log");
     match fs::read_to_string(&path) {
         Ok(text) => {

@@ -142,6 +142,11 @@ struct Threads {
     index: JoinHandle<()>,
 }
 
+/// Whether a directory holds a store. Opening one that does not makes it.
+pub fn is_in(dir: &Path) -> bool {
+    identity::path(dir).exists()
+}
+
 /// Runs a read where it may block.
 async fn off_thread<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, Error> + Send + 'static,
