@@ -30,6 +30,9 @@ use crate::metrics;
 use crate::projection::AlertChange;
 use crate::store::{self, Append, Direction};
 
+/// Users of other instances that one call waits for at once: each is a subscription on the one connection of all.
+const ELSEWHERE_MAX: usize = 32;
+
 /// The running daemon. Clones are the same one.
 #[derive(Clone)]
 pub struct Daemon(pub(super) Arc<Inner>);
@@ -54,7 +57,39 @@ pub(super) fn unavailable(reason: impl Into<String>) -> Error {
 }
 
 pub(super) fn from_store(error: &store::Error) -> Error {
-    unavailable(Chain(error).to_string())
+    let reason = Chain(error).to_string();
+    match error {
+        store::Error::Invalid { .. } => Error::NotTaken { reason },
+        store::Error::Unavailable { .. } | store::Error::Corrupt { .. } => Error::Unavailable { reason },
+    }
+}
+
+/// What a store that takes no such append most likely means: servers name their bound, and neither the append nor its size.
+struct Largest {
+    stream: String,
+    events: usize,
+    bytes: usize,
+}
+
+impl Largest {
+    fn of(batch: &[Append]) -> Option<Self> {
+        let bytes = |append: &Append| -> usize {
+            append.events.iter().map(|event| event.data.len() + event.metadata.len()).sum()
+        };
+        let (bytes, append) =
+            batch.iter().map(|append| (bytes(append), append)).max_by_key(|(bytes, _)| *bytes)?;
+        Some(Self { stream: append.stream.clone(), events: append.events.len(), bytes })
+    }
+
+    fn explain(self, error: Error) -> Error {
+        let Error::NotTaken { reason } = error else { return error };
+        let Self { stream, events, bytes } = self;
+        let reason = format!(
+            "{reason} (the largest part of the request: {events} event(s) of {bytes} bytes to {stream}); send smaller \
+             events or fewer at once, or raise the store's bound"
+        );
+        Error::NotTaken { reason }
+    }
 }
 
 impl Daemon {
@@ -171,7 +206,12 @@ impl Inner {
     }
 
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<store::Appended>, Error> {
-        let answers = self.parts.store.append(batch).await.map_err(|error| from_store(&error))?;
+        let largest = Largest::of(&batch);
+        let explained = |error: store::Error| {
+            let error = from_store(&error);
+            largest.map_or_else(|| unavailable("nothing was appended"), |largest| largest.explain(error))
+        };
+        let answers = self.parts.store.append(batch).await.map_err(explained)?;
         answers
             .into_iter()
             .map(|answer| answer.map_err(|conflict| unavailable(conflict.to_string())))
@@ -216,9 +256,10 @@ impl Inner {
     ) -> Result<Vec<(UserId, u64, Vec<LastScore>)>, Error> {
         let batch = wanted.iter().map(Request::append).collect();
         let appended = self.append(batch).await?;
+        let turns = Semaphore::new(ELSEWHERE_MAX);
         let one = async |(request, appended): (Request, store::Appended)| {
             let revision = appended.revision;
-            let scores = self.scores_at(&request.user, revision).await?;
+            let scores = self.scores_at(&request.user, revision, &turns).await?;
             let of =
                 |score: &LastScore| request.models.is_empty() || request.models.contains(&score.model_type);
             Ok((request.user, revision, scores.into_iter().filter(of).collect()))
@@ -227,8 +268,14 @@ impl Inner {
     }
 
     /// The newest scores of a user, once everything up to a revision is decided.
-    async fn scores_at(&self, user: &UserId, revision: u64) -> Result<Vec<LastScore>, Error> {
+    async fn scores_at(
+        &self,
+        user: &UserId,
+        revision: u64,
+        turns: &Semaphore,
+    ) -> Result<Vec<LastScore>, Error> {
         if !self.parts.shard.holds(user) {
+            let _turn = turns.acquire().await.map_err(|error| unavailable(error.to_string()))?;
             let decided = elsewhere::decided(&self.parts, user, revision).await;
             self.told.shows(decided.map_err(|error| from_store(&error))?).await;
             let description = elsewhere::describe(&self.parts, user, self.now()).await;

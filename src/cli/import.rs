@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::check::load_catalog;
 use super::feeding::{Fed, FeedError, Reading, feed};
-use super::run::start_failed;
+use super::starting::patiently;
 use super::{Failure, Global, code, runtime};
 use crate::app::{App, Layout};
 use crate::commands::Error;
@@ -19,7 +19,7 @@ use crate::import::names::Names;
 use crate::import::progress::Progress;
 use crate::telemetry;
 
-/// How long a cluster that does not take events is waited for, from the last one that it took: longer than any failover.
+/// How long a cluster that is down is waited for, at the start and from the last events that it took: longer than any failover.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often it is asked meanwhile.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -31,6 +31,8 @@ const REMEMBER_EVERY: Duration = Duration::from_secs(1);
 /// Runs the whole daemon without its API: when it ends, the events are folded, scored and the alerts committed. An import
 /// that was cut off goes on where it was when the same command is run again. Importing a file twice changes nothing.
 /// While a daemon runs on the same data directory, send events to its POST /api/v1/events instead.
+///
+/// A cluster that is down is waited for, five minutes from the start or from the last events that it took.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  intentd import events.jsonl.zst\n  zcat old.gz | intentd import -\n  \
                         intentd import --map userId=user,occurredAt=time events.jsonl")]
@@ -59,7 +61,7 @@ impl Import {
                 .map_err(|error| Failure::of(code::NO_INPUT, &file.display().to_string(), &error))?;
         }
         runtime()?.block_on(async {
-            let app = App::start(&config, catalog).await.map_err(|error| start_failed(&error))?;
+            let app = patiently(&config, &catalog, PATIENCE).await?;
             let began = Instant::now();
             let (mut total, mut last) = (0, None);
             let mut done = Ok(());
@@ -209,12 +211,13 @@ impl Patience {
 fn ended(name: &str, fed: &Fed, error: &FeedError) -> Failure {
     let code = match error {
         FeedError::Read(_) => code::IO,
-        FeedError::Bad { .. } => code::DATA,
+        FeedError::Bad { .. } | FeedError::Append(Error::NotTaken { .. }) => code::DATA,
         FeedError::Append(_) => code::UNAVAILABLE,
     };
+    let skip = if matches!(error, FeedError::Bad { .. }) { " (or --skip-bad)" } else { "" };
     let mut failure = Failure::of(code, name, error);
     failure.message.push_str(&format!(
-        "\n  everything up to line {} is imported; mend the cause and run the same command again (or --skip-bad)",
+        "\n  everything up to line {} is imported; mend the cause and run the same command again{skip}",
         fed.lines_done
     ));
     failure

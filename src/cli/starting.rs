@@ -1,11 +1,11 @@
 //! The start of the daemon: at once where the log is its own, and when the cluster comes where it is in one.
 //!
 //! Law: a cluster that is down is waited for, by itself and for as long as it takes, and `/readyz` says so meanwhile; what
-//! waiting does not mend ends the start. Called by `run`.
+//! waiting does not mend ends the start. Called by `run`, and by `import`, which waits for less long.
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sd_notify::NotifyState;
@@ -79,6 +79,29 @@ async fn reached(config: &Config, catalog: &Catalog, waiting: &Waiting) -> Resul
         let status = "waiting for the store";
         notify(&[NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(EXTENSION_US)]);
         sleep(AGAIN).await;
+    }
+}
+
+/// The daemon without its API, for a command: a cluster that is down is waited for as long as this patience lasts, and the
+/// person told.
+pub(super) async fn patiently(
+    config: &Config,
+    catalog: &Catalog,
+    patience: Duration,
+) -> Result<App, Failure> {
+    let (mut store, mut is_told, began) = (None, false, Instant::now());
+    let waits = !config.kurrentdb.connection.is_empty();
+    loop {
+        match start(&mut store, config, catalog).await {
+            Ok(app) => return Ok(app),
+            Err(error) if waits && error.is_transient() && began.elapsed() < patience => {
+                if !std::mem::replace(&mut is_told, true) {
+                    eprintln!("waits for the store, up to {} s: {}", patience.as_secs(), Chain(&error));
+                }
+                sleep(AGAIN).await;
+            }
+            Err(error) => return Err(start_failed(&error)),
+        }
     }
 }
 

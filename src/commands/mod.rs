@@ -33,6 +33,12 @@ pub enum Error {
         /// What was waited for.
         what: String,
     },
+    /// The log does not take it, however often it is asked: a bound of the store, or a stream that is closed for ever.
+    #[error("the log does not take it: {reason}")]
+    NotTaken {
+        /// Which bound, what was over it, and the way out.
+        reason: String,
+    },
     /// There is no such thing.
     #[error("there is no {what}")]
     NotFound {

@@ -57,6 +57,7 @@ enum Shape {
         (status = 408, description = "The body came too slowly.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is of no kind that is read here.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The log takes no such event, or not so many bytes of one user at once; `detail` says what.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not now; `Retry-After` says when.", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn append(mut call: Call) -> Result<Response, Problem> {

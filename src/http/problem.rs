@@ -339,6 +339,15 @@ impl From<commands::Error> for Problem {
                 tracing::warn!(what, "a command had no answer in time");
                 Self::timeout(&what)
             }
+            commands::Error::NotTaken { .. } => {
+                tracing::warn!("the log does not take what was sent");
+                Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "not-taken",
+                    "The log does not take this",
+                    error.to_string(),
+                )
+            }
             commands::Error::NotFound { what } => Self::not_found(format!("there is no {what}")),
             commands::Error::Elsewhere { owner } => Self::elsewhere(owner),
             commands::Error::Refused(refusal) => refusal.into(),

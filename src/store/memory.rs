@@ -92,6 +92,11 @@ impl MemoryStore {
         self.lock().stale = (reads, events);
     }
 
+    /// Subscriptions that are open.
+    pub fn subscriptions(&self) -> usize {
+        self.count.receiver_count()
+    }
+
     /// Refuses appends from now on with this reason; none ends it.
     pub fn set_unwritable(&self, reason: Option<&str>) {
         self.lock().unwritable = reason.map(str::to_owned);

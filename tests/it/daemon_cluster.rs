@@ -86,6 +86,59 @@ fn a_daemon_whose_store_is_down_starts_says_so_and_goes_on_when_it_comes() {
     daemon.stop();
 }
 
+#[test]
+fn an_import_whose_store_is_down_at_its_start_waits_for_it() {
+    let behind = Behind::new();
+    let log = behind.place.path("log.jsonl");
+    simulated(&log, 3, 5, 30);
+    let import = ["import", log.to_str().unwrap()];
+    let mut child = behind.place.spawn(&import);
+    until("the import to say that it waits", || {
+        assert!(!child.has_ended(), "it ended");
+        let said = std::fs::read_to_string(behind.place.path("child.log")).unwrap();
+        said.contains("waits for the store").then_some(())
+    });
+    let server = behind.serve();
+    until("the import to end", || child.has_ended().then_some(()));
+    let said = std::fs::read_to_string(behind.place.path("child.log")).unwrap();
+    assert!(said.contains("events to committed alerts"), "{said}");
+    assert!(behind.place.done(&import).contains("0 new"));
+    server.kill();
+}
+
+/// Many events of one user at once are more than this server takes in one append: that is the sender's to mend.
+#[test]
+fn what_the_server_never_takes_ends_the_call_at_once() {
+    let mut behind = Behind::new();
+    behind.place.set("INTENTD_WIRE__APPEND_BYTES_MAX", "8000");
+    let server = behind.serve();
+    let many = |count: usize| -> Vec<Value> {
+        let one = |nth: usize| {
+            let mut event = event();
+            event["id"] = format!("e-{nth}").into();
+            event
+        };
+        (0..count).map(one).collect()
+    };
+    let log = behind.place.path("log.jsonl");
+    let lines: String = many(100).iter().map(|event| format!("{event}\n")).collect();
+    std::fs::write(&log, lines).unwrap();
+    let began = std::time::Instant::now();
+    let ended = behind.place.run(&["import", log.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(65), "{said}");
+    assert!(said.contains("100 event(s)") && !said.contains("--skip-bad"), "{said}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "it waited");
+    let lacks = |answer: &Answer| answer.lacking().unwrap_or_default();
+    let daemon = behind.place.daemon_when(|answer| answer.status == 200 || lacks(answer) == ["models"]);
+    let refused = daemon.client.post("events", &many(100).into()).expect(422);
+    assert_eq!(refused["type"], "urn:intentd:problem:not-taken");
+    assert!(refused["detail"].as_str().unwrap().contains("100 event(s)"), "{refused}");
+    assert_eq!(daemon.client.post("events", &many(10).into()).status, 202);
+    daemon.stop();
+    server.kill();
+}
+
 /// Imports undisturbed into an embedded store, and into one in another process while that and the import are killed in turn;
 /// compares. `placed` sets a place up.
 fn check(placed: impl Fn(Place) -> Place, has_models: bool, import: &[&str], lines: u64) -> End {

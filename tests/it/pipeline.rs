@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use intentd::commands::{Commands as _, Ingest};
+use intentd::commands::{Commands as _, Error, Ingest};
 use intentd::domain::catalog::ModelIx;
 use intentd::domain::event::NewEvent;
 use intentd::domain::id::EventId;
@@ -57,6 +57,23 @@ async fn a_score_is_answered_when_the_view_shows_it() {
     assert_eq!(scored.len(), 2);
     // Everything before the request is decided, durable and shown.
     assert_eq!(world.seen.events.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_never_takes_is_not_to_be_tried_again() {
+    let world = World::default();
+    let daemon = world.start().await;
+    let ingest = |stream: &str| {
+        let id = EventId::of_behaviour("u1", "1");
+        let event = NewEvent { id, event_type: "SCORE".into(), data: "{}".into(), metadata: "".into() };
+        vec![Ingest { stream: stream.to_owned(), event }]
+    };
+    let refused = daemon.ingest(ingest("")).await.unwrap_err();
+    let said = refused.to_string();
+    assert!(matches!(refused, Error::NotTaken { .. }) && said.contains("1 event(s) of 2 bytes"), "{said}");
+    world.store.set_unwritable(Some("disk full"));
+    let away = daemon.ingest(ingest("user-u1")).await.unwrap_err();
+    assert!(matches!(away, Error::Unavailable { .. }), "{away}");
 }
 
 struct Panics;

@@ -129,6 +129,31 @@ async fn instances_together_decide_what_one_decides_and_each_only_for_its_own_us
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_for_many_users_of_an_instance_that_is_down_waits_for_some_of_them_at_a_time() {
+    let store = MemoryStore::default();
+    let (here, there) = (instance(&store, shard(0, 2)), instance(&store, shard(1, 2)));
+    let daemon = here.world.start().await;
+    let theirs: Vec<_> = (0..).map(user).filter(|user| shard(1, 2).holds(user)).take(200).collect();
+    for (nth, user) in theirs.iter().enumerate() {
+        here.event(user, "VIEWED", nth, 0);
+    }
+    here.settle(&daemon).await;
+    let before = store.subscriptions();
+    let (asking, users) = (daemon.clone(), theirs.clone());
+    let asked = tokio::spawn(async move { asking.score(users, Vec::new()).await });
+    let mut most = 0;
+    for _ in 0..100 {
+        sleep(Duration::from_millis(10)).await;
+        most = most.max(store.subscriptions() - before);
+    }
+    assert!((1..=32).contains(&most), "{most} subscriptions for one call");
+    let other = there.world.start().await;
+    assert_eq!(asked.await.unwrap().unwrap().len(), 200);
+    other.stop().await;
+    daemon.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sweep_is_for_its_own_users_and_others_take_nobodys_turn() {
     let store = MemoryStore::default();
     let mut town = instance(&store, shard(0, 2));

@@ -161,6 +161,13 @@ async fn a_store_that_is_away_sends_the_sender_away() {
     assert_eq!(reply.json()["detail"], "the disk is full; make room");
     *api.world.commands_fail.lock().unwrap() = Some(|| Error::Timeout { what: "the append".to_owned() });
     assert_eq!(api.post(PATH, &event("a")).await.problem(503), "timeout");
+    // What is never taken is nothing to come again with.
+    *api.world.commands_fail.lock().unwrap() =
+        Some(|| Error::NotTaken { reason: "at most 9 bytes".to_owned() });
+    let reply = api.post(PATH, &event("a")).await;
+    assert_eq!(reply.problem(422), "not-taken");
+    assert!(reply.json()["detail"].as_str().unwrap().contains("at most 9 bytes"));
+    assert!(!reply.headers.contains_key("retry-after"));
 }
 
 #[tokio::test]
