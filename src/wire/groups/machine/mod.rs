@@ -5,16 +5,18 @@
 //! back is, before it leaves the parked; a consumer never holds more than its slots; an event goes to one consumer at a
 //! time. Driven by `group`, which reads the log and talks to consumers.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use uuid::Uuid;
 
+use give::Queue;
 pub(super) use terms::{ConsumerId, Effect, Figures, Item, Limits, Nack, New, Place, Strategy};
 use terms::{Origin, mixed, order};
 use track::Track;
 
+mod give;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,8 @@ struct Consumer<T> {
     /// What it holds, and since when.
     held: HashMap<Uuid, (Item<T>, Duration)>,
     given: u64,
+    /// What is pinned to it.
+    waiting: Queue<T>,
 }
 
 impl<T> Consumer<T> {
@@ -46,9 +50,8 @@ impl<T> Consumer<T> {
 pub(super) struct Machine<T> {
     limits: Limits,
     consumers: Vec<Consumer<T>>,
-    /// Before what was never given out.
-    again: VecDeque<Item<T>>,
-    fresh: VecDeque<Item<T>>,
+    /// For whoever can take it.
+    waiting: Queue<T>,
     track: Track,
     /// Revisions of the parked that came back and are not settled, and the last that came.
     back: BTreeSet<u64>,
@@ -61,6 +64,9 @@ pub(super) struct Machine<T> {
     turn: usize,
     given: u64,
     effects: Vec<Effect<T>>,
+    /// Events that were taken out of a queue, given out or not.
+    #[cfg(test)]
+    looked_at: u64,
 }
 
 impl<T: Clone> Machine<T> {
@@ -69,8 +75,7 @@ impl<T: Clone> Machine<T> {
         Self {
             limits,
             consumers: Vec::new(),
-            again: VecDeque::new(),
-            fresh: VecDeque::new(),
+            waiting: Queue::default(),
             track: Track::new(checkpoint),
             back: BTreeSet::new(),
             back_through: None,
@@ -82,6 +87,8 @@ impl<T: Clone> Machine<T> {
             turn: 0,
             given: 0,
             effects: Vec::new(),
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -119,7 +126,9 @@ impl<T: Clone> Machine<T> {
         if most > 0 && self.consumers.len() >= most {
             return false;
         }
-        self.consumers.push(Consumer { id, slots: slots.max(1), held: HashMap::new(), given: 0 });
+        let (held, waiting) = (HashMap::new(), Queue::default());
+        self.consumers.push(Consumer { id, slots: slots.max(1), held, given: 0, waiting });
+        self.arrange();
         self.push(now);
         true
     }
@@ -127,10 +136,13 @@ impl<T: Clone> Machine<T> {
     /// A consumer goes; what it held goes to others, and counts as no try.
     pub(super) fn left(&mut self, id: ConsumerId, now: Duration) {
         let Some(at) = self.consumers.iter().position(|consumer| consumer.id == id) else { return };
-        let consumer = self.consumers.remove(at);
-        let mut held: Vec<Item<T>> = consumer.held.into_values().map(|(item, _)| item).collect();
+        let Consumer { held, waiting, .. } = self.consumers.remove(at);
+        let mut held: Vec<Item<T>> = held.into_values().map(|(item, _)| item).collect();
         held.sort_unstable_by_key(|item| std::cmp::Reverse(order(item)));
-        held.into_iter().for_each(|item| self.again.push_front(item));
+        held.into_iter().for_each(|item| self.waiting.again.push_front(item));
+        self.waiting.again.extend(waiting.again);
+        self.waiting.fresh.extend(waiting.fresh);
+        self.arrange();
         self.push(now);
     }
 
@@ -145,7 +157,7 @@ impl<T: Clone> Machine<T> {
         for New { place, id, pin, bytes, event } in events {
             let origin = Origin::Log(self.track.open(place));
             self.bytes += bytes;
-            self.fresh.push_back(Item { origin, id, pin, bytes, retries: 0, event });
+            self.queue(pin).fresh.push_back(Item { origin, id, pin, bytes, retries: 0, event });
         }
         self.settled_since += others;
         self.track.passed(through);
@@ -157,7 +169,8 @@ impl<T: Clone> Machine<T> {
         for New { place, id, pin, bytes, event } in events {
             self.back.insert(place);
             self.bytes += bytes;
-            self.again.push_back(Item { origin: Origin::Parked(place), id, pin, bytes, retries: 0, event });
+            let origin = Origin::Parked(place);
+            self.queue(pin).again.push_back(Item { origin, id, pin, bytes, retries: 0, event });
         }
         self.back_through = self.back_through.max(Some(through));
         self.push(now);
@@ -188,7 +201,7 @@ impl<T: Clone> Machine<T> {
                 Nack::Park => self.park(item, reason),
                 Nack::Skip => self.settle(&item),
                 Nack::Retry => self.retry(item, reason),
-                Nack::Stop => self.again.push_front(item),
+                Nack::Stop => self.waiting.again.push_front(item),
             }
         }
         if action == Nack::Stop {
@@ -218,9 +231,10 @@ impl<T: Clone> Machine<T> {
             let held = consumer.held.len();
             (consumer.id, consumer.given, held, consumer.slots.saturating_sub(held))
         };
+        let queues = || self.consumers.iter().map(|consumer| &consumer.waiting).chain([&self.waiting]);
         Figures {
-            buffered: self.fresh.len(),
-            to_retry: self.again.len(),
+            buffered: queues().map(|queue| queue.fresh.len()).sum(),
+            to_retry: queues().map(|queue| queue.again.len()).sum(),
             outstanding: self.consumers.iter().map(|consumer| consumer.held.len()).sum(),
             given: self.given,
             checkpoint: self.checkpoint,
@@ -239,7 +253,7 @@ impl<T: Clone> Machine<T> {
             return self.park(item, reason);
         }
         item.retries += 1;
-        self.again.push_back(item);
+        self.queue(item.pin).again.push_back(item);
     }
 
     fn park(&mut self, item: Item<T>, reason: &str) {
@@ -257,49 +271,8 @@ impl<T: Clone> Machine<T> {
 
     /// Gives out what there are slots for, then writes a checkpoint if it is time.
     fn push(&mut self, now: Duration) {
-        let again = std::mem::take(&mut self.again);
-        self.again = self.give(again, now);
-        let fresh = std::mem::take(&mut self.fresh);
-        self.fresh = self.give(fresh, now);
+        self.give(now);
         self.mark(now);
-    }
-
-    /// Gives out of a queue; answers what is left of it.
-    fn give(&mut self, mut queue: VecDeque<Item<T>>, now: Duration) -> VecDeque<Item<T>> {
-        let mut passed_over = Vec::new();
-        while self.consumers.iter().any(|consumer| consumer.held.len() < consumer.slots) {
-            let Some(item) = queue.pop_front() else { break };
-            let Some(consumer) = self.chosen(&item).and_then(|at| self.consumers.get_mut(at)) else {
-                passed_over.push(item);
-                continue;
-            };
-            self.given += 1;
-            consumer.given += 1;
-            self.effects.push(Effect::Deliver(consumer.id, item.clone()));
-            consumer.held.insert(item.id, (item, now));
-        }
-        passed_over.into_iter().rev().for_each(|item| queue.push_front(item));
-        queue
-    }
-
-    /// Who gets an event.
-    fn chosen(&mut self, item: &Item<T>) -> Option<usize> {
-        let count = self.consumers.len();
-        let free = |at: &usize| self.consumers.get(*at).is_some_and(|consumer| consumer.takes(item.id));
-        match self.limits.strategy {
-            Strategy::DispatchToSingle => (0..count).find(free),
-            Strategy::RoundRobin => {
-                let at = (0..count).map(|step| (self.turn + step) % count).find(free)?;
-                self.turn = at + 1;
-                Some(at)
-            }
-            // The highest draw: when a consumer comes or goes, only what was or becomes its own moves.
-            Strategy::Pinned => {
-                let draw = |(_, consumer): &(usize, &Consumer<T>)| mixed(item.pin ^ mixed(consumer.id));
-                let home = self.consumers.iter().enumerate().max_by_key(draw).map(|(at, _)| at);
-                home.filter(free)
-            }
-        }
     }
 
     fn mark(&mut self, now: Duration) {

@@ -86,6 +86,35 @@ fn what_is_pinned_alike_goes_to_one_and_does_not_hold_up_others() {
 }
 
 #[test]
+fn a_consumer_that_is_full_costs_the_others_nothing() {
+    let mut machine = Machine::new(
+        Limits { strategy: Strategy::Pinned, buffer_max: 10_000, timeout: None, ..LIMITS },
+        None,
+        at(0),
+    );
+    assert!(machine.joined(1, 1, at(0)) && machine.joined(2, 1, at(0)));
+    // Pins that are drawn to one each.
+    let pin_of = |machine: &Machine<Place>, wanted| (0..100).find(|pin| machine.home(*pin) == Some(wanted));
+    let (stuck, quick) = (pin_of(&machine, 0).unwrap(), pin_of(&machine, 1).unwrap());
+    machine.read((0..9_000).map(|place| New { pin: stuck, ..new(place) }), 0, 8_999, at(0));
+    machine.read((9_000..9_500).map(|place| New { pin: quick, ..new(place) }), 0, 9_499, at(0));
+    assert_eq!(delivered(&machine.effects()), [(1, 0, 0), (2, 9_000, 0)]);
+    for place in 9_000..9_499 {
+        machine.tick(at(1));
+        machine.ack(2, &[id(place)], at(1));
+        assert_eq!(delivered(&machine.effects()), [(2, place + 1, 0)]);
+    }
+    machine.ack(1, &[id(0)], at(1));
+    assert_eq!(delivered(&machine.effects()), [(1, 1, 0)]);
+    assert_eq!(machine.looked_at, machine.given, "each once, when it was given");
+    assert_eq!(machine.figures().buffered, 8_998);
+    // What one leaves behind goes to the other, oldest first.
+    machine.left(1, at(1));
+    machine.ack(2, &[id(9_499)], at(1));
+    assert_eq!(delivered(&machine.effects()), [(2, 1, 0)]);
+}
+
+#[test]
 fn what_is_not_acknowledged_comes_again_and_is_then_parked() {
     let mut machine = machine(Strategy::RoundRobin, &[(7, 1)], 1);
     machine.effects();
