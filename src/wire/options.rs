@@ -40,7 +40,8 @@ impl TryFrom<String> for Listen {
 pub struct Options {
     /// Where it listens; empty: the protocol is not spoken.
     pub listen: Listen,
-    /// `host:port` under which clients that look for the leader reach us; empty: where it listens.
+    /// `host:port` under which clients that look for the leader reach us; empty: where it listens, unless that is every
+    /// address.
     pub advertise: String,
     /// A PEM file with the certificate and its chain; empty: no TLS.
     pub certificate: String,
@@ -57,7 +58,7 @@ pub struct Options {
     pub streams_max: u32,
     /// Running subscriptions, over all connections; more are refused.
     pub subscriptions_max: usize,
-    /// Persistent subscriptions; more are refused. One at work holds 16 MiB of events at worst.
+    /// Persistent subscriptions; more are refused. One at work holds some 16 MiB of events at worst.
     pub groups_max: usize,
     /// Reads under way, over all connections; more are refused.
     pub reads_max: usize,
@@ -149,7 +150,16 @@ impl Options {
             faults.push(("wire.users", "needs wire.certificate and wire.key".to_owned()));
         }
         if !self.advertise.is_empty() && super::gossip::end_point(&self.advertise).is_none() {
-            faults.push(("wire.advertise", "must be host:port, or empty".to_owned()));
+            let message = "must be host:port (an IPv6 address in brackets), or empty";
+            faults.push(("wire.advertise", message.to_owned()));
+        }
+        if let Some(address) = self.listen.0
+            && address.ip().is_unspecified()
+            && self.advertise.is_empty()
+        {
+            let message =
+                format!("must be the host:port that clients reach: they cannot connect to {address}");
+            faults.push(("wire.advertise", message));
         }
         faults
     }
@@ -166,9 +176,10 @@ mod tests {
         let keys = |options: Options| options.faults().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
         assert!(keys(Options { listen: listen("[::1]:2113"), ..Options::default() }).is_empty());
         let wrong = Options { listen: listen("0.0.0.0:2113"), reads_max: 0, ..Options::default() };
-        assert_eq!(keys(wrong), ["wire.reads_max", "wire.listen"]);
+        assert_eq!(keys(wrong), ["wire.reads_max", "wire.listen", "wire.advertise"]);
         let secured = |users: &str| Options {
             listen: listen("0.0.0.0:2113"),
+            advertise: "[::1]:2113".to_owned(),
             certificate: "c.pem".to_owned(),
             key: "k.pem".to_owned(),
             users: users.to_owned(),
@@ -176,6 +187,8 @@ mod tests {
         };
         assert!(keys(secured("users")).is_empty());
         assert_eq!(keys(secured("")), ["wire.listen"]);
+        let nowhere = Options { advertise: String::new(), ..secured("users") };
+        assert_eq!(keys(nowhere), ["wire.advertise"], "nobody reaches 0.0.0.0");
         assert_eq!(
             keys(Options { key: "k".to_owned(), users: "u".to_owned(), ..Options::default() }),
             ["wire.key", "wire.users"]
