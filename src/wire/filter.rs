@@ -16,8 +16,9 @@ use crate::store::Filter;
 
 /// Longest pattern.
 const PATTERN_BYTES_MAX: usize = 16 << 10;
-/// Most prefixes.
+/// Most prefixes, and bytes of all of them: each subscription keeps its own.
 const PREFIXES_MAX: usize = 1_024;
+const PREFIXES_BYTES_MAX: usize = 16 << 10;
 /// Steps back that one match may take: some 100 µs.
 const BACKTRACK_MAX: usize = 10_000;
 /// Bytes of a compiled pattern.
@@ -80,6 +81,8 @@ impl Wanted {
             Test::All
         } else if expression.prefix.len() > PREFIXES_MAX {
             return Err(bad(format!("a filter has at most {PREFIXES_MAX} prefixes")));
+        } else if expression.prefix.iter().map(String::len).sum::<usize>() > PREFIXES_BYTES_MAX {
+            return Err(bad(format!("a filter's prefixes have at most {PREFIXES_BYTES_MAX} bytes together")));
         } else {
             Test::Prefixes(expression.prefix)
         };
@@ -220,6 +223,9 @@ pub(super) mod tests {
         assert!(Wanted::compile(options("(", &[], true, 1)).is_err());
         assert!(Wanted::compile(options("", &["a"], true, 0)).is_err());
         assert!(Wanted::compile(options(&"a".repeat(20_000), &[], true, 1)).is_err());
+        let long = "a".repeat(8 << 10);
+        assert!(Wanted::compile(options("", &[&long, &long], true, 1)).is_ok());
+        assert!(Wanted::compile(options("", &[&long, &long, "b"], true, 1)).is_err());
         let slow = Wanted::compile(options(r"^(?:(a+)+)+(?!x)$\1", &[], true, 1)).unwrap();
         assert!(slow.admits(&event(&"a".repeat(60), "T")).is_err());
     }
