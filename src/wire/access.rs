@@ -120,6 +120,15 @@ impl Access {
             Some(_) => Ok(()),
         }
     }
+
+    /// Who makes a call that was let through; empty where everybody may everything.
+    pub(super) fn user(&self, headers: &HeaderMap) -> String {
+        let given = match self {
+            Self::Free => None,
+            Self::Known(_) => headers.typed_get::<Authorization<Basic>>(),
+        };
+        given.map(|Authorization(given)| given.username().to_owned()).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +160,8 @@ mod tests {
         let ann = "Basic YW5uOnBhc3M6d29yZA==";
         assert_eq!(told(&access, ann, Role::Read), None);
         assert_eq!(told(&access, ann, Role::Write), None);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(ann))]);
+        assert_eq!((&*access.user(&headers), &*Access::Free.user(&headers)), ("ann", ""));
         assert_eq!(told(&access, ann, Role::Admin), Some(Code::PermissionDenied));
         // bob:b
         assert_eq!(told(&access, "Basic Ym9iOmI=", Role::Write), Some(Code::PermissionDenied));

@@ -3,6 +3,7 @@
 //! Law: every path gets an answer, and only the paths named here do anything. Called by `server` for each request.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
@@ -31,6 +32,14 @@ pub(super) struct All {
     gossip: GossipServer<Alone>,
     features: ServerFeaturesServer<Known>,
     access: Arc<Access>,
+}
+
+/// Who calls, for calls that others may see.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Caller {
+    pub(super) from: String,
+    /// Empty where nobody has to say who they are.
+    pub(super) user: String,
 }
 
 /// The label of a call, from a closed set.
@@ -88,13 +97,21 @@ impl All {
     }
 
     /// Answers a request.
-    pub(super) async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub(super) async fn answer(
+        mut self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<Response<Body>, Infallible> {
         let call = label(request.uri().path());
         metrics::wire_calls(call, 1);
         if let Some(role) = needed(call)
             && let Err(status) = self.access.check(request.headers(), role)
         {
             return Ok(status.into_http());
+        }
+        if call == "group_read" {
+            let user = self.access.user(request.headers());
+            request.extensions_mut().insert(Caller { from: peer.to_string(), user });
         }
         match call {
             "gossip" => self.gossip.call(request).await,

@@ -12,8 +12,8 @@ use super::proto::event_store::client::streams::read_resp::read_event::{Position
 use super::proto::event_store::client::streams::read_resp::{Content, ReadEvent};
 use super::proto::event_store::client::streams::{ReadResp, append_req, batch_append_req};
 use super::proto::event_store::client::{StreamIdentifier, Uuid as WireUuid, uuid as wire_uuid};
-use super::status::{bad, metadata_missing};
-use crate::domain::event::{NewEvent, Recorded};
+use super::status::{bad, metadata_missing, position_invalid};
+use crate::domain::event::{NewEvent, Position, Recorded};
 use crate::domain::id::EventId;
 use crate::domain::time::Timestamp;
 
@@ -50,6 +50,16 @@ pub(super) fn name(stream: Option<StreamIdentifier>) -> Result<String, tonic::St
 /// A stream's name for the wire.
 pub(super) fn identifier(stream: &str) -> StreamIdentifier {
     StreamIdentifier { stream_name: Bytes::copy_from_slice(stream.as_bytes()) }
+}
+
+/// A position of `$all` as a client writes it; none is the end. One between two events is good: the next one is read.
+pub(super) fn position(commit: u64, prepare: u64) -> Result<Option<Position>, tonic::Status> {
+    match commit {
+        u64::MAX => Ok(None),
+        // A client that keeps the commit position only may leave out the other.
+        commit if commit <= i64::MAX.cast_unsigned() && prepare <= commit => Ok(Some(Position(commit))),
+        _ => Err(position_invalid()),
+    }
 }
 
 /// An id as a client writes it.
@@ -133,7 +143,7 @@ fn marked(is_json: bool, metadata: Bytes) -> Bytes {
 }
 
 /// Content type and custom metadata of a stored event.
-fn unmarked(metadata: &Bytes) -> (&'static str, Bytes) {
+pub(super) fn unmarked(metadata: &Bytes) -> (&'static str, Bytes) {
     match metadata.first() {
         Some(&MARK_OCTETS) => (OCTETS, metadata.slice(1..)),
         Some(&MARK_PLAIN) => (JSON, metadata.slice(1..)),
@@ -188,7 +198,6 @@ pub(super) fn wire_time(at: Timestamp) -> WireTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::Position;
 
     fn proposed(content: &str, custom: &'static [u8]) -> Proposed {
         let pairs = [(TYPE, "T"), (CONTENT_TYPE, content)];

@@ -2,6 +2,7 @@
 //!
 //! Law: a link whose event is gone is told as the link alone. Called by reads and subscriptions that resolve links.
 
+use super::kept::{own, size};
 use super::status::of_store;
 use crate::domain::event::{Recorded, Revision};
 use crate::store::{Direction, EventStore};
@@ -13,6 +14,23 @@ pub(super) const LINK: &str = "$>";
 pub(super) struct Told {
     pub(super) event: Option<Recorded>,
     pub(super) link: Option<Recorded>,
+}
+
+impl Told {
+    /// As a group keeps it.
+    pub(super) fn own(&self) -> Self {
+        Self { event: self.event.as_ref().map(own), link: self.link.as_ref().map(own) }
+    }
+
+    /// Bytes that it holds once it is [`own`].
+    pub(super) fn size(&self) -> usize {
+        self.event.iter().chain(&self.link).map(size).sum()
+    }
+
+    /// What was found: the link where there is one. Consumers acknowledge it by its id.
+    pub(super) fn original(&self) -> Option<&Recorded> {
+        self.link.as_ref().or(self.event.as_ref())
+    }
 }
 
 fn target(event: &Recorded) -> Option<(Revision, &str)> {

@@ -35,6 +35,7 @@ mod filter;
 mod flow;
 mod gossip;
 mod groups;
+mod kept;
 mod links;
 mod options;
 pub mod proto;

@@ -238,29 +238,32 @@ fn builder(app: &App) -> auto::Builder<TokioExecutor> {
 }
 
 async fn enter(tcp: TcpStream, door: Door) {
-    if let Err(error) = tcp.set_nodelay(true) {
-        tracing::debug!(%error, "a wire connection was gone before it began");
-        return;
-    }
+    let peer = match tcp.set_nodelay(true).and_then(|()| tcp.peer_addr()) {
+        Ok(peer) => peer,
+        Err(error) => {
+            tracing::debug!(%error, "a wire connection was gone before it began");
+            return;
+        }
+    };
     match &door.tls {
-        None => drive(TokioIo::new(tcp), door).await,
+        None => drive(TokioIo::new(tcp), door, peer).await,
         Some(tls) => {
             let shaking = tls.accept(tcp);
             if let Some(stream) = shaking.await {
-                drive(TokioIo::new(stream), door).await;
+                drive(TokioIo::new(stream), door, peer).await;
             }
         }
     }
 }
 
-async fn drive(io: impl Read + Write + Unpin + Send + 'static, door: Door) {
+async fn drive(io: impl Read + Write + Unpin + Send + 'static, door: Door, peer: SocketAddr) {
     let Door { app, calls, .. } = door;
     let spoke = Arc::new(AtomicBool::new(false));
     let answer = {
         let spoke = Arc::clone(&spoke);
         service_fn(move |request| {
             spoke.store(true, Ordering::Relaxed);
-            calls.clone().answer(request)
+            calls.clone().answer(request, peer)
         })
     };
     let builder = builder(&app);

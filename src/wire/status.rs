@@ -33,6 +33,11 @@ pub(super) fn bad(what: impl Into<String>) -> Status {
     Status::invalid_argument(what)
 }
 
+/// A position of `$all` that no event can have.
+pub(super) fn position_invalid() -> Status {
+    Status::invalid_argument("Trying to read from an invalid position.")
+}
+
 /// The server is stopping, or its store takes nothing just now.
 pub(super) fn not_ready() -> Status {
     Status::unavailable("Server Is Not Ready")

@@ -3,6 +3,7 @@
 //! Law: metadata are the newest event of `$$<stream>`; they hide events from reads of that stream and never from `$all`,
 //! and they delete nothing. Called by reads, appends and deletes.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,6 +58,46 @@ pub(super) async fn metadata(store: &dyn EventStore, stream: &str) -> Result<Met
     }
     let newest = last(store, &format!("{PREFIX}{stream}")).await?;
     Ok(newest.map(|event| Metadata::read(&event.data)).unwrap_or_default())
+}
+
+/// The newest event, up to the last, that is hidden from who begins to follow a stream now. Those to come are told, however
+/// old they grow.
+pub(super) async fn hidden(
+    store: &dyn EventStore,
+    stream: &str,
+    last: Option<Revision>,
+    now: Timestamp,
+) -> Result<Option<Revision>, Status> {
+    let metadata = metadata(store, stream).await?;
+    if metadata.is_deleted() {
+        return Ok(last);
+    }
+    let Window { first, oldest } = metadata.window(last, now);
+    let first = match oldest {
+        Some(oldest) => recorded_since(store, stream, first..last.map_or(0, |last| last + 1), oldest).await?,
+        None => first,
+    };
+    Ok(first.checked_sub(1))
+}
+
+/// The first of these revisions that was recorded since then, or their end. As long as the store's clock did not go back,
+/// later ones were too.
+async fn recorded_since(
+    store: &dyn EventStore,
+    stream: &str,
+    among: Range<Revision>,
+    oldest: Timestamp,
+) -> Result<Revision, Status> {
+    let Range { start: mut low, end: mut high } = among;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let page = store.read_stream(stream, Some(middle), Direction::Forwards, 1).await;
+        match page.map_err(|error| of_store(&error))?.events.pop() {
+            Some(event) if event.revision < high && event.recorded_at < oldest => low = event.revision + 1,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(low)
 }
 
 impl Metadata {
@@ -114,6 +155,9 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::ExpectedRevision;
+    use crate::store::Append;
+    use crate::store::memory::MemoryStore;
 
     fn of(json: &str) -> Metadata {
         Metadata::read(json.as_bytes())
@@ -130,6 +174,38 @@ mod tests {
         let aged = of(r#"{"$maxAge":40}"#).window(Some(9), now);
         assert_eq!(aged.oldest, Some(Timestamp::from_millis(60_000)));
         assert_eq!(of(r#"{"$maxAge":18446744073709551615}"#).window(None, now).first, 0);
+    }
+
+    #[tokio::test]
+    async fn who_begins_to_follow_finds_what_a_reader_finds() {
+        // The store in memory counts its events for a clock.
+        let store = MemoryStore::default();
+        let put = |stream: &str, data: String| {
+            let id = EventId(Uuid::new_v4());
+            let data = Bytes::from(data);
+            let event = NewEvent { id, event_type: TYPE.into(), data, metadata: Bytes::new() };
+            let expected = ExpectedRevision::Any;
+            store
+                .append_now(vec![Append { stream: stream.to_owned(), expected, events: vec![event] }])
+                .unwrap();
+        };
+        (0..10).for_each(|number| put("s", number.to_string()));
+        let at = |millis| Timestamp::from_millis(millis);
+        let hides = async |json: &str, now| {
+            put("$$s", json.to_owned());
+            hidden(&store, "s", Some(9), at(now)).await.unwrap()
+        };
+        for now in 0..15 {
+            let found = hides(r#"{"$maxAge":1}"#, 1_000 + now).await;
+            let window = of(r#"{"$maxAge":1}"#).window(Some(9), at(1_000 + now));
+            let events = store.everything().into_iter().filter(|event| event.stream == "s");
+            let wanted = events.filter(|event| !window.shows(event)).map(|event| event.revision).max();
+            assert_eq!(found, wanted, "{now}");
+        }
+        assert_eq!(hides(r#"{"$maxAge":1,"$tb":6}"#, 1_003).await, Some(5));
+        assert_eq!(hides(r#"{"$maxAge":1,"$tb":60}"#, 1_003).await, Some(59));
+        assert_eq!(hides("{}", 1_000_000).await, None);
+        assert_eq!(hidden(&store, "none", None, at(5)).await.unwrap(), None);
     }
 
     #[test]

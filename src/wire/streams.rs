@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::batch::Session;
-use super::convert::{Ids, name};
+use super::convert::{Ids, name, position};
 use super::expected::{of_delete, of_tombstone};
 use super::filter::Wanted;
 use super::flow::{Flow, Source};
@@ -67,13 +67,14 @@ fn direction(options: &Options) -> Result<Direction, Status> {
     }
 }
 
-/// A position of `$all`; those beyond every event are the end.
+/// A position of `$all`.
 fn place(options: AllOptions) -> Result<After<Position>, Status> {
     Ok(match options.all_option.ok_or_else(|| bad("where to begin is missing"))? {
         all_options::AllOption::Start(_) => After::Start,
         all_options::AllOption::End(_) => After::End,
-        all_options::AllOption::Position(at) if at.commit_position > i64::MAX.cast_unsigned() => After::End,
-        all_options::AllOption::Position(at) => After::Place(Position(at.commit_position)),
+        all_options::AllOption::Position(at) => {
+            position(at.commit_position, at.prepare_position)?.map_or(After::End, After::Place)
+        }
     })
 }
 

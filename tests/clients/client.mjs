@@ -175,7 +175,19 @@ async function consumesInGroups() {
   await client.deletePersistentSubscriptionToAll(group);
 }
 
-for (const check of [appendsAndReads, failsOnWrongVersions, subscribes, deletes, consumesInGroups, mayOnlyRead]) {
+async function discovers() {
+  const found = KurrentDBClient.connectionString(process.argv[2].replace("://", "+discover://"));
+  const stream = `js-${run}-g`;
+  await found.appendToStream(stream, event("Opened", 1), { streamState: NO_STREAM });
+  assert.equal((await all(found.readStream(stream)))[0].data.n, 1);
+  for await (const { event } of found.subscribeToStream(stream, { fromRevision: START })) {
+    assert.equal(event.data.n, 1);
+    break;
+  }
+  await found.dispose();
+}
+
+for (const check of [appendsAndReads, failsOnWrongVersions, subscribes, deletes, consumesInGroups, discovers, mayOnlyRead]) {
   await check();
   console.log(`node client: ${check.name}`);
 }

@@ -4,21 +4,19 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use hashbrown::HashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use crate::domain::event::{Position, Recorded};
 use crate::wire::filter::{Key, Wanted};
+use crate::wire::kept::{own, size};
 
 /// Tellings that a member may leave waiting before it has to read by itself.
 const WAITING_MAX: usize = 8;
 /// Events and bytes of one telling; one event may be larger.
 const TELLING_EVENTS_MAX: usize = 128;
 const TELLING_BYTES_MAX: usize = 64 << 10;
-/// What an event costs beside its bytes.
-const EVENT_BYTES: usize = 256;
 /// Different filters at work on every event; who comes with another one reads by itself.
 const FILTERS_MAX: usize = 64;
 /// So many topics before those without members are looked for.
@@ -219,21 +217,6 @@ pub(super) fn at_once(events: &[Recorded]) -> usize {
     events.iter().take(TELLING_EVENTS_MAX).take_while(fits).count().max(1).min(events.len())
 }
 
-fn size(event: &Recorded) -> usize {
-    event.data.len() + event.metadata.len() + event.stream.len() + event.event_type.len() + EVENT_BYTES
-}
-
-/// The event in memory of its own: what the store gave shares a whole block.
-fn own(event: &Recorded) -> Recorded {
-    Recorded {
-        stream: ByteString::from(&*event.stream),
-        event_type: ByteString::from(&*event.event_type),
-        data: Bytes::copy_from_slice(&event.data),
-        metadata: Bytes::copy_from_slice(&event.metadata),
-        ..*event
-    }
-}
-
 /// What somebody waits for.
 pub(in crate::wire) enum Topic<'a> {
     /// Events of a stream.
@@ -244,6 +227,7 @@ pub(in crate::wire) enum Topic<'a> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use tokio::sync::broadcast::error::TryRecvError;
 
     use super::*;

@@ -4,21 +4,22 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::Stream;
 use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::command::{Command, Delivery};
+use super::command::{Command, Delivery, Who};
 use super::config::{Config, Filter, Followed, Key, Settings, Start};
 use super::consumer::{Consumer, Manner};
 use super::figures::{newest, place_text};
 use super::registry::Groups;
-use crate::domain::event::Position;
 use crate::store::{Direction, EventStore, Filter as Any};
 use crate::wire::App;
-use crate::wire::convert::{Ids, name};
+use crate::wire::calls::Caller;
+use crate::wire::convert::{Ids, name, position};
 use crate::wire::proto::event_store::client::persistent_subscriptions::all_options::{
     AllOption, FilterOption,
 };
@@ -36,6 +37,8 @@ use crate::wire::status::{bad, group_missing, not_ready, of_store, too_busy};
 
 /// Longest name of a group.
 const NAME_BYTES_MAX: usize = 512;
+/// How long a read may take to say what it wants: clients say it at once.
+const OPTIONS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The calls on persistent subscriptions.
 #[derive(Clone)]
@@ -62,6 +65,18 @@ fn at(revision: u64) -> Start {
     if revision > i64::MAX.cast_unsigned() { Start::End } else { Start::Revision(revision) }
 }
 
+/// The options with which a read begins.
+async fn first(
+    requests: &mut (impl Stream<Item = Result<ReadReq, Status>> + Unpin),
+) -> Result<read_req::Options, Status> {
+    let missing = || bad(format!("a read begins with its options, within {} s", OPTIONS_WITHIN.as_secs()));
+    let first = tokio::time::timeout(OPTIONS_WITHIN, requests.next()).await.map_err(|_| missing())?;
+    match first.transpose()?.and_then(|first| first.content) {
+        Some(read_req::Content::Options(options)) => Ok(options),
+        Some(read_req::Content::Ack(_) | read_req::Content::Nack(_)) | None => Err(missing()),
+    }
+}
+
 /// What is asked of a group that is made or changed.
 struct Asked {
     key: Key,
@@ -74,8 +89,9 @@ fn of_all(all: AllOptions) -> Result<(Start, Option<Filter>), Status> {
     let start = match all.all_option.ok_or_else(|| bad("where to begin is missing"))? {
         AllOption::Start(_) => Start::First,
         AllOption::End(_) => Start::End,
-        AllOption::Position(at) if at.commit_position > i64::MAX.cast_unsigned() => Start::End,
-        AllOption::Position(at) => Start::Position(Position(at.commit_position)),
+        AllOption::Position(at) => {
+            position(at.commit_position, at.prepare_position)?.map_or(Start::End, Start::Position)
+        }
     };
     let filter = match all.filter_option {
         Some(FilterOption::Filter(filter)) => Some(Filter::of(filter)?),
@@ -141,6 +157,20 @@ impl Calls {
         group.send(Command::Tell { answer }).await.map_err(|_| not_ready())?;
         told.await.map_err(|_| not_ready())
     }
+
+    /// Of all these that are still there.
+    async fn told_of(&self, keys: Vec<Key>) -> Result<Vec<SubscriptionInfo>, Status> {
+        let mut known = Vec::with_capacity(keys.len());
+        for key in keys {
+            match self.told(&key).await {
+                Ok(told) => known.push(told),
+                Err(_) if !self.groups().has(&key).await => {}
+                // It was changed meanwhile, and works anew.
+                Err(_) => known.push(self.told(&key).await?),
+            }
+        }
+        Ok(known)
+    }
 }
 
 #[tonic::async_trait]
@@ -178,12 +208,11 @@ impl PersistentSubscriptions for Calls {
         let Self(app) = self;
         let connection = request.metadata().get("connection-name").and_then(|name| name.to_str().ok());
         let connection = connection.unwrap_or_default().to_owned();
-        let permit = Arc::clone(&app.subscriptions).try_acquire_owned().map_err(|_| too_busy())?;
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
         let mut requests = request.into_inner();
-        let first = requests.message().await?.and_then(|first| first.content);
-        let Some(read_req::Content::Options(options)) = first else {
-            return Err(bad("a read begins with its options"));
-        };
+        let options = first(&mut requests).await?;
+        // Who says nothing has no place.
+        let permit = Arc::clone(&app.subscriptions).try_acquire_owned().map_err(|_| too_busy())?;
         let follows = match options.stream_option.ok_or_else(no_source)? {
             From::StreamIdentifier(identifier) => stream(identifier)?,
             From::All(_) => Followed::All,
@@ -194,7 +223,7 @@ impl PersistentSubscriptions for Calls {
         };
         let key = key(follows, options.group_name)?;
         let group = self.groups().reach(&key).await?;
-        let manner = Manner { slots: options.buffer_size, ids, connection };
+        let manner = Manner { slots: options.buffer_size, ids, who: Who { connection, caller } };
         let consumer = Consumer::join(key, group, manner, requests, permit).await?;
         let deliveries = unfold(Box::new(consumer), |mut consumer| async move {
             consumer.next().await.map(|delivery| (delivery, consumer))
@@ -251,11 +280,7 @@ impl PersistentSubscriptions for Calls {
         if let (Some(follows), true) = (&follows, keys.is_empty()) {
             return Err(group_missing(follows.name(), ""));
         }
-        let mut subscriptions = Vec::with_capacity(keys.len());
-        for key in keys {
-            subscriptions.push(self.told(&key).await?);
-        }
-        Ok(Response::new(ListResp { subscriptions }))
+        Ok(Response::new(ListResp { subscriptions: self.told_of(keys).await? }))
     }
 
     async fn restart_subsystem(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
@@ -263,3 +288,6 @@ impl PersistentSubscriptions for Calls {
         Ok(Response::new(Empty {}))
     }
 }
+
+#[cfg(test)]
+mod tests;

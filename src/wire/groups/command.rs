@@ -2,25 +2,34 @@
 //!
 //! Law: an answer that does not come means that the group is not ready. Sent by `calls` and `consumer` to `group`.
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tonic::Status;
 use uuid::Uuid;
 
 use super::machine::{ConsumerId, Nack};
+use super::seat::Giving;
+use crate::wire::calls::Caller;
 use crate::wire::convert::Ids;
 use crate::wire::proto::event_store::client::persistent_subscriptions::{ReadResp, SubscriptionInfo};
 
 /// What a consumer gets.
 pub(super) type Delivery = Result<ReadResp, Status>;
 
+/// A consumer, for those who look at the group.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Who {
+    /// As the client calls its connection.
+    pub(super) connection: String,
+    pub(super) caller: Caller,
+}
+
 /// Who wants to consume.
 #[derive(Debug)]
 pub(super) struct Joining {
     pub(super) slots: usize,
     pub(super) ids: Ids,
-    /// As the client calls its connection.
-    pub(super) connection: String,
-    pub(super) deliveries: mpsc::Sender<Delivery>,
+    pub(super) who: Who,
+    pub(super) giving: Giving,
 }
 
 /// What a group is asked.

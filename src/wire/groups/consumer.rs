@@ -6,9 +6,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
-use super::command::{Command, Delivery, Joining};
+use super::command::{Command, Delivery, Joining, Who};
 use super::config::Key;
 use super::machine::{ConsumerId, Nack};
+use super::seat::{Taking, seat};
 use crate::wire::convert::{Ids, id};
 use crate::wire::proto::event_store::client::Uuid as WireUuid;
 use crate::wire::proto::event_store::client::persistent_subscriptions::read_req::{Content, nack};
@@ -25,7 +26,7 @@ const SLOTS_MAX: usize = 10_000;
 pub(super) struct Manner {
     pub(super) slots: i32,
     pub(super) ids: Ids,
-    pub(super) connection: String,
+    pub(super) who: Who,
 }
 
 /// A consumer.
@@ -33,11 +34,10 @@ pub(super) struct Consumer {
     key: Key,
     id: ConsumerId,
     requests: Streaming<ReadReq>,
-    deliveries: mpsc::Receiver<Delivery>,
+    deliveries: Taking,
     commands: mpsc::Sender<Command>,
     is_confirmed: bool,
     is_over: bool,
-    _permit: OwnedSemaphorePermit,
 }
 
 fn ids(ids: &[WireUuid]) -> Result<Vec<Uuid>, Status> {
@@ -54,22 +54,13 @@ impl Consumer {
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, Status> {
         let slots = usize::try_from(manner.slots).unwrap_or(1).clamp(1, SLOTS_MAX);
-        let (sender, deliveries) = mpsc::channel(slots + 1);
+        let (giving, deliveries) = seat(slots, permit);
         let (answer, joined) = oneshot::channel();
-        let Manner { ids, connection, .. } = manner;
-        let joining = Joining { slots, ids, connection, deliveries: sender };
+        let Manner { ids, who, .. } = manner;
+        let joining = Joining { slots, ids, who, giving };
         commands.send(Command::Join { joining, answer }).await.map_err(|_| not_ready())?;
         let id = joined.await.map_err(|_| not_ready())??;
-        Ok(Self {
-            key,
-            id,
-            requests,
-            deliveries,
-            commands,
-            is_confirmed: false,
-            is_over: false,
-            _permit: permit,
-        })
+        Ok(Self { key, id, requests, deliveries, commands, is_confirmed: false, is_over: false })
     }
 
     /// The next message to the client.
@@ -83,7 +74,7 @@ impl Consumer {
         while !self.is_over {
             let request = tokio::select! {
                 biased;
-                told = self.deliveries.recv() => {
+                told = self.deliveries.next() => {
                     let told = told.unwrap_or_else(|| Err(self.dropped()));
                     self.is_over = told.is_err();
                     return Some(told);

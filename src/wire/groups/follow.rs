@@ -16,13 +16,14 @@ use super::machine::{New, Place};
 use crate::clock;
 use crate::domain::event::{Position, Recorded};
 use crate::store::{EventStore, Message, Subscription};
+use crate::wire::convert::unmarked;
 use crate::wire::filter::Wanted;
 use crate::wire::links::{Told, told};
 use crate::wire::status::of_store;
 use crate::wire::stream_metadata;
 
-/// What an event costs beside its bytes.
-const EVENT_BYTES: usize = 256;
+/// Bytes of events after which it is looked whether there is room for more: links are short, what they lead to is not.
+const READ_BYTES: usize = 1 << 20;
 
 /// An event with the link through which it was found.
 pub(super) type Event = Arc<Told>;
@@ -42,6 +43,8 @@ struct Source {
     config: Arc<Config>,
     wanted: Option<Wanted>,
     inner: Box<dyn Subscription>,
+    /// What the store gave and was not looked at yet.
+    given: std::vec::IntoIter<Recorded>,
 }
 
 /// What is read, some at a time.
@@ -57,11 +60,7 @@ impl Following {
         let inner = match &config.key.follows {
             Followed::Stream(stream) => {
                 let last = stream_metadata::last(&**store, stream).await?.map(|last| last.revision);
-                let metadata = stream_metadata::metadata(&**store, stream).await?;
-                let hidden = match metadata.is_deleted() {
-                    true => last,
-                    false => metadata.window(last, clock::wall()).first.checked_sub(1),
-                };
+                let hidden = stream_metadata::hidden(&**store, stream, last, clock::wall()).await?;
                 store.subscribe_stream(stream, after.max(hidden))
             }
             Followed::All => {
@@ -70,7 +69,8 @@ impl Following {
                 store.subscribe_all(after.map(Position), by_store)
             }
         };
-        let source = Source { store: Arc::clone(store), config: Arc::clone(config), wanted, inner };
+        let (store, config) = (Arc::clone(store), Arc::clone(config));
+        let source = Source { store, config, wanted, inner, given: Vec::new().into_iter() };
         // As a stream, what was begun is kept when the wait for it is given up.
         Ok(Self(Box::pin(unfold(source, |mut source| async move { Some((source.more().await, source)) }))))
     }
@@ -85,20 +85,25 @@ impl Following {
 
 impl Source {
     async fn more(&mut self) -> Result<Read, Status> {
-        match self.inner.next().await.map_err(|error| of_store(&error))? {
-            Message::Events(events) => self.events(events).await,
-            Message::Checkpoint(at) => {
-                // A stream's places are revisions: a position would stand far beyond them.
-                let through = matches!(self.config.key.follows, Followed::All).then_some(at.0);
-                Ok(Read { through, ..Read::default() })
+        if self.given.len() == 0 {
+            match self.inner.next().await.map_err(|error| of_store(&error))? {
+                Message::Events(events) => self.given = events.into_iter(),
+                Message::Checkpoint(at) => {
+                    // A stream's places are revisions: a position would stand far beyond them.
+                    let through = matches!(self.config.key.follows, Followed::All).then_some(at.0);
+                    return Ok(Read { through, ..Read::default() });
+                }
+                Message::CaughtUp(_) => return Ok(Read::default()),
             }
-            Message::CaughtUp(_) => Ok(Read::default()),
         }
+        self.events().await
     }
 
-    async fn events(&mut self, events: Vec<Recorded>) -> Result<Read, Status> {
-        let mut read = Read::default();
-        for event in events {
+    async fn events(&mut self) -> Result<Read, Status> {
+        let (mut read, mut bytes) = (Read::default(), 0);
+        while bytes < READ_BYTES
+            && let Some(event) = self.given.next()
+        {
             let place = match self.config.key.follows {
                 Followed::Stream(_) => event.revision,
                 Followed::All => event.position.0,
@@ -106,9 +111,10 @@ impl Source {
             read.through = Some(place);
             // A pattern that takes too long at an event says nothing of it: rather one too many than one lost.
             if self.wanted.as_ref().is_none_or(|wanted| wanted.admits(&event).unwrap_or(true)) {
-                let id = event.id.0;
                 let told = told(&*self.store, event, self.config.settings.resolve_links).await?;
-                read.events.push(new(&self.config, place, id, told));
+                let event = new(&self.config, place, &told);
+                bytes += event.as_ref().map_or(0, |event| event.bytes);
+                read.events.extend(event);
             } else {
                 read.others += 1;
             }
@@ -118,11 +124,10 @@ impl Source {
 }
 
 /// An event for the machine.
-pub(super) fn new(config: &Config, place: Place, id: uuid::Uuid, told: Told) -> New<Event> {
-    let size = |event: &Recorded| event.data.len() + event.metadata.len() + EVENT_BYTES;
-    let bytes = told.event.iter().chain(&told.link).map(size).sum();
+pub(super) fn new(config: &Config, place: Place, told: &Told) -> Option<New<Event>> {
+    let id = told.original()?.id.0;
     let pin = told.event.as_ref().or(told.link.as_ref()).map_or(0, |event| pin(config, event));
-    New { place, id, pin, bytes, event: Arc::new(told) }
+    Some(New { place, id, pin, bytes: told.size(), event: Arc::new(told.own()) })
 }
 
 #[derive(Deserialize)]
@@ -135,7 +140,7 @@ struct Correlated {
 fn pin(config: &Config, event: &Recorded) -> u64 {
     let mut hasher = DefaultHasher::new();
     let correlation = match config.settings.pins_by_correlation() {
-        true => serde_json::from_slice::<Correlated>(&event.metadata).ok(),
+        true => serde_json::from_slice::<Correlated>(&unmarked(&event.metadata).1).ok(),
         false => None,
     };
     match correlation {
@@ -144,3 +149,6 @@ fn pin(config: &Config, event: &Recorded) -> u64 {
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::domain::event::{ExpectedRevision, NewEvent, Recorded, Revision};
 use crate::domain::id::EventId;
 use crate::store::{Append, Direction, Error, EventStore};
-use crate::wire::links::{self, LINK};
+use crate::wire::links::{self, LINK, Told};
 use crate::wire::status::of_store;
 use crate::wire::stream_metadata::{self, PREFIX};
 
@@ -29,6 +29,8 @@ const DELETED: &str = "$groupDeleted";
 const CHECKPOINT: &str = "$SubscriptionCheckpoint";
 /// Events of one page.
 const PAGE: usize = 256;
+/// Bytes of one page of parked events.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// What the streams of a group begin with; two keys may have one.
 pub(super) fn stem(key: &Key) -> String {
@@ -171,18 +173,32 @@ pub(super) async fn unpark(store: &dyn EventStore, key: &Key, through: Revision)
     put(store, vec![append]).await
 }
 
-/// Parked events, each with its revision among the parked; those whose event is gone are left out.
+/// Parked events as consumers saw them, each with its revision among the parked, and the revision before which all was
+/// looked at: at most so many, and no more than some [`PAGE_BYTES`]. Those whose event is gone are left out.
 pub(super) async fn page_of_parked(
     store: &dyn EventStore,
-    key: &Key,
-    from: Revision,
+    config: &Config,
+    Span { first, end }: Span,
     most: usize,
-) -> Result<Vec<(Revision, Recorded)>, Status> {
-    let page = store.read_stream(&parked_stream(key), Some(from), Direction::Forwards, most).await;
-    let mut found = Vec::new();
-    for link in page.map_err(|error| of_store(&error))?.events {
-        let revision = link.revision;
-        found.extend(links::told(store, link, true).await?.event.map(|event| (revision, event)));
+) -> Result<(Vec<(Revision, Told)>, Revision), Status> {
+    let stream = parked_stream(&config.key);
+    let page = store.read_stream(&stream, Some(first), Direction::Forwards, most).await;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let mut next = end.min(first + most as u64);
+    for parked in page.map_err(|error| of_store(&error))?.events {
+        let revision = parked.revision;
+        if revision >= next {
+            break;
+        }
+        if let Some(event) = links::told(store, parked, true).await?.event {
+            // What was parked may itself be a link.
+            let told = links::told(store, event, config.settings.resolve_links).await?;
+            bytes += told.size();
+            found.push((revision, told));
+        }
+        if bytes >= PAGE_BYTES {
+            next = revision + 1;
+        }
     }
-    Ok(found)
+    Ok((found, next))
 }

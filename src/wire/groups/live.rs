@@ -5,20 +5,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use hashbrown::HashMap;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::command::{Command, Delivery, Joining};
+use super::command::{Command, Joining, Who};
 use super::config::Config;
 use super::figures::{self, Connected};
 use super::follow::{Event, Read, new};
 use super::journal::{self, Span};
 use super::machine::{ConsumerId, Effect, Item, Machine, Place};
+use super::seat::{Given, Giving};
 use crate::metrics;
 use crate::store::EventStore;
 use crate::wire::convert::{Ids, recorded};
@@ -34,8 +34,10 @@ const PARKED_PAGE: usize = 64;
 
 struct Seat {
     ids: Ids,
-    connection: String,
-    deliveries: mpsc::Sender<Delivery>,
+    who: Who,
+    /// What it had been given when somebody looked last.
+    told: u64,
+    giving: Giving,
 }
 
 pub(super) struct Live {
@@ -44,6 +46,8 @@ pub(super) struct Live {
     began: Instant,
     machine: Machine<Event>,
     seats: HashMap<ConsumerId, Seat>,
+    /// What had been given when somebody looked last.
+    told: u64,
     next_seat: ConsumerId,
     /// Each ready when its consumer is gone.
     gone: FuturesUnordered<BoxFuture<'static, ConsumerId>>,
@@ -66,6 +70,7 @@ impl Live {
             began: Instant::now(),
             machine,
             seats: HashMap::new(),
+            told: 0,
             next_seat: 0,
             gone: FuturesUnordered::new(),
             parked,
@@ -142,18 +147,15 @@ impl Live {
 
     fn join(&mut self, joining: Joining) -> Result<ConsumerId, Status> {
         let (now, id) = (self.now(), self.next_seat);
-        let Joining { slots, ids, connection, deliveries } = joining;
+        let Joining { slots, ids, who, giving } = joining;
         if !self.machine.joined(id, slots, now) {
             let key = &self.config.key;
             return Err(group_full(key.follows.name(), &key.group));
         }
         self.next_seat += 1;
-        let watched = deliveries.clone();
-        self.gone.push(Box::pin(async move {
-            watched.closed().await;
-            id
-        }));
-        self.seats.insert(id, Seat { ids, connection, deliveries });
+        let gone = giving.gone();
+        self.gone.push(Box::pin(gone.map(move |()| id)));
+        self.seats.insert(id, Seat { ids, who, told: 0, giving });
         Ok(id)
     }
 
@@ -168,16 +170,13 @@ impl Live {
         if most == 0 {
             return Ok(false);
         }
-        let until = end.min(first + most as u64);
-        let page = journal::page_of_parked(&*self.store, &self.config.key, first, most).await?;
-        let mut events = Vec::with_capacity(page.len());
-        for (revision, event) in page.into_iter().filter(|(revision, _)| *revision < until) {
-            let id = event.id.0;
-            events.push(new(&self.config, revision, id, Told { event: Some(event), link: None }));
-        }
+        let (page, next) =
+            journal::page_of_parked(&*self.store, &self.config, Span { first, end }, most).await?;
+        let event = |(revision, told): &(_, Told)| new(&self.config, *revision, told);
+        let events: Vec<_> = page.iter().filter_map(event).collect();
         let now = self.now();
-        self.machine.returned(events, until - 1, now);
-        self.replay = Some(Span { first: until, end });
+        self.machine.returned(events, next - 1, now);
+        self.replay = Some(Span { first: next, end });
         Ok(true)
     }
 
@@ -194,8 +193,7 @@ impl Live {
                 match effect {
                     Effect::Deliver(consumer, item) => self.deliver(consumer, &item),
                     Effect::Park(item, reason) => {
-                        let told = &item.event;
-                        if let Some(event) = told.link.as_ref().or(told.event.as_ref()) {
+                        if let Some(event) = item.event.original() {
                             journal::park(&*self.store, key, event, &reason).await?;
                             self.parked.end += 1;
                             metrics::wire_events("parked", 1);
@@ -217,23 +215,22 @@ impl Live {
 
     fn deliver(&mut self, consumer: ConsumerId, item: &Item<Event>) {
         let Some(seat) = self.seats.get(&consumer) else { return };
-        // One place is kept for the error that ends it.
-        if seat.deliveries.capacity() <= 1 {
-            metrics::wire_cut(1);
-            self.let_go(consumer, too_slow());
-            self.left(consumer);
-        } else if seat.deliveries.try_send(Ok(delivery(item, seat.ids))).is_ok() {
-            metrics::wire_events("shared", 1);
-        } else {
-            self.left(consumer);
+        match seat.giving.give(Ok(delivery(item, seat.ids))) {
+            Given::Waits => metrics::wire_events("shared", 1),
+            Given::TooMany => {
+                metrics::wire_cut(1);
+                self.let_go(consumer, too_slow());
+                self.left(consumer);
+            }
+            Given::Gone => self.left(consumer),
         }
     }
 
     /// Ends a consumer's stream with an error.
     fn let_go(&mut self, consumer: ConsumerId, status: Status) {
-        let Some(seat) = self.seats.remove(&consumer) else { return };
-        // It may be gone.
-        drop(seat.deliveries.try_send(Err(status)));
+        if let Some(seat) = self.seats.remove(&consumer) {
+            seat.giving.end(status);
+        }
     }
 
     /// Writes down how far the group has come, and lets all consumers go.
@@ -250,17 +247,35 @@ impl Live {
 
     async fn figures(&mut self) -> Result<SubscriptionInfo, Status> {
         let known = figures::newest(&*self.store, &self.config.key).await?;
-        let connected = |id: ConsumerId| Connected {
-            name: self.seats.get(&id).map(|seat| seat.connection.clone()).unwrap_or_default(),
-        };
         let figures = self.machine.figures();
-        Ok(figures::told(&self.config, &figures, connected, known, self.parked.count(), self.now()))
+        let seats = &self.seats;
+        let connected = |id: ConsumerId| {
+            seats
+                .get(&id)
+                .map(|seat| Connected { who: seat.who.clone(), told: seat.told })
+                .unwrap_or_default()
+        };
+        let group = figures::Group {
+            config: &self.config,
+            newest: known,
+            parked: self.parked.count(),
+            told: self.told,
+            span: self.began.elapsed(),
+        };
+        let told = group.told(&figures, connected);
+        self.told = figures.given;
+        for (consumer, given, ..) in figures.consumers {
+            if let Some(seat) = self.seats.get_mut(&consumer) {
+                seat.told = given;
+            }
+        }
+        Ok(told)
     }
 }
 
 fn delivery(item: &Item<Event>, ids: Ids) -> ReadResp {
     let Told { event, link } = &*item.event;
-    let position = link.as_ref().or(event.as_ref()).map(|event| event.position.0);
+    let position = item.event.original().map(|event| event.position.0);
     let read = ReadEvent {
         event: event.as_ref().map(|event| recorded(event, ids)),
         link: link.as_ref().map(|link| recorded(link, ids)),

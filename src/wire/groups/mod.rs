@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! calls ─┬→ registry (which groups, in `journal`) → group (one task) → live → machine (who gets what, sans IO)
-//!        └→ consumer (one call) ⇄ commands, deliveries ⇄   │             └→ journal (place, parked)
+//!        └→ consumer (one call) ⇄ commands, `seat` ⇄       │             └→ journal (place, parked)
 //!                                                          └→ follow (the log)
 //! ```
 
@@ -20,6 +20,7 @@ mod journal;
 mod live;
 mod machine;
 mod registry;
+mod seat;
 
 pub(super) use calls::Calls;
 pub(super) use journal::OWNED;

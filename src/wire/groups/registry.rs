@@ -107,6 +107,10 @@ impl Groups {
         entries.keys().filter(wanted).cloned().collect()
     }
 
+    pub(super) async fn has(&self, key: &Key) -> bool {
+        self.entries.lock().await.contains_key(key)
+    }
+
     /// A way to a group, which works from now on.
     pub(super) async fn reach(&self, key: &Key) -> Result<mpsc::Sender<Command>, Status> {
         let mut entries = self.entries.lock().await;

@@ -101,10 +101,8 @@ impl Subscriber {
         if app.tombs.while_writing().await.contains(stream) {
             return Err(stream_deleted(stream));
         }
-        let metadata = stream_metadata::metadata(&*app.store, stream).await?;
         let last = stream_metadata::last(&*app.store, stream).await?.map(|event| event.revision);
-        let first = metadata.window(last, clock::wall()).first;
-        let hidden = if metadata.is_deleted() { last } else { first.checked_sub(1) };
+        let hidden = stream_metadata::hidden(&*app.store, stream, last, clock::wall()).await?;
         let after = match after {
             After::Start => hidden,
             After::Place(revision) => hidden.max(Some(revision)),

@@ -27,7 +27,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::{World, channel, id, said, stream, world, world_over};
 
-type Client = PersistentSubscriptionsClient<Channel>;
+pub type Client = PersistentSubscriptionsClient<Channel>;
 
 pub fn settings() -> Settings {
     Settings {
@@ -56,22 +56,22 @@ pub fn start() -> stream_options::RevisionOption {
     stream_options::RevisionOption::Start(Empty {})
 }
 
-async fn client(world: &World) -> Client {
+pub async fn client(world: &World) -> Client {
     Client::new(channel(world.server.address()).await)
 }
 
-async fn create(client: &mut Client, options: Options) -> Result<(), Status> {
+pub async fn create(client: &mut Client, options: Options) -> Result<(), Status> {
     client.create(CreateReq { options: Some(options) }).await.map(drop)
 }
 
 /// A consumer: what it asks, what it gets.
-struct Consumer {
+pub struct Consumer {
     asks: mpsc::Sender<ReadReq>,
-    told: Streaming<ReadResp>,
+    pub told: Streaming<ReadResp>,
 }
 
 impl Consumer {
-    async fn join(client: &mut Client, from: ReadFrom, group: &str, slots: i32) -> Result<Self, Status> {
+    pub async fn join(client: &mut Client, from: ReadFrom, group: &str, slots: i32) -> Result<Self, Status> {
         let (asks, requests) = mpsc::channel(64);
         let options = read_req::Options {
             stream_option: Some(from),
@@ -86,12 +86,12 @@ impl Consumer {
         Ok(Self { asks, told })
     }
 
-    async fn of(client: &mut Client, name: &str, group: &str, slots: i32) -> Result<Self, Status> {
+    pub async fn of(client: &mut Client, name: &str, group: &str, slots: i32) -> Result<Self, Status> {
         Self::join(client, ReadFrom::StreamIdentifier(stream(name).unwrap()), group, slots).await
     }
 
     /// The next event: its number and how often it came before.
-    async fn next(&mut self) -> (u128, i32) {
+    pub async fn next(&mut self) -> (u128, i32) {
         let told = self.told.message().await.unwrap().unwrap().content.unwrap();
         let Content::Event(event) = told else { panic!("{told:?}") };
         let Some(Count::RetryCount(count)) = event.count else { panic!("no count") };
@@ -99,7 +99,7 @@ impl Consumer {
         (::uuid::Uuid::parse_str(&text).unwrap().as_u128(), count)
     }
 
-    async fn some(&mut self, count: usize) -> Vec<u128> {
+    pub async fn some(&mut self, count: usize) -> Vec<u128> {
         let mut some = Vec::new();
         for _ in 0..count {
             some.push(self.next().await.0);
@@ -107,13 +107,13 @@ impl Consumer {
         some
     }
 
-    async fn ack(&self, ids: &[u128]) {
+    pub async fn ack(&self, ids: &[u128]) {
         let ids = ids.iter().map(|number| id(*number).unwrap()).collect();
         let content = Asked::Ack(Ack { ids, ..Ack::default() });
         self.asks.send(ReadReq { content: Some(content) }).await.unwrap();
     }
 
-    async fn nack(&self, ids: &[u128], action: Action, reason: &str) {
+    pub async fn nack(&self, ids: &[u128], action: Action, reason: &str) {
         let ids = ids.iter().map(|number| id(*number).unwrap()).collect();
         let nack = Nack { ids, action: action.into(), reason: reason.to_owned(), ..Nack::default() };
         self.asks.send(ReadReq { content: Some(Asked::Nack(nack)) }).await.unwrap();
@@ -129,7 +129,7 @@ impl Consumer {
     }
 }
 
-async fn told(client: &mut Client, name: &str, group: &str) -> Result<SubscriptionInfo, Status> {
+pub async fn told(client: &mut Client, name: &str, group: &str) -> Result<SubscriptionInfo, Status> {
     let from = get_info_req::options::StreamOption::StreamIdentifier(stream(name).unwrap());
     let options = get_info_req::Options { group_name: group.to_owned(), stream_option: Some(from) };
     let answer = client.get_info(GetInfoReq { options: Some(options) }).await?;
@@ -137,13 +137,13 @@ async fn told(client: &mut Client, name: &str, group: &str) -> Result<Subscripti
 }
 
 /// Asks until the figures are as wanted: consumers are told before all is written down.
-async fn until(client: &mut Client, name: &str, group: &str, wanted: impl Fn(&SubscriptionInfo) -> bool) {
+pub async fn until(client: &mut Client, name: &str, group: &str, wanted: impl Fn(&SubscriptionInfo) -> bool) {
     while !wanted(&told(client, name, group).await.unwrap()) {
         tokio::task::yield_now().await;
     }
 }
 
-async fn replay(client: &mut Client, name: &str, group: &str) {
+pub async fn replay(client: &mut Client, name: &str, group: &str) {
     let from = replay_parked_req::options::StreamOption::StreamIdentifier(stream(name).unwrap());
     let options = replay_parked_req::Options {
         group_name: group.to_owned(),

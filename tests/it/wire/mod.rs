@@ -34,6 +34,7 @@ mod figures;
 mod fuzz;
 mod groups;
 mod groups_broken;
+mod groups_shared;
 mod other;
 mod read;
 mod rust_client;

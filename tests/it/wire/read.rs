@@ -214,4 +214,11 @@ async fn what_cannot_be_read_is_refused_by_the_call_itself() {
         assert_eq!(refused(&mut world, options.clone()).await.0, Code::InvalidArgument, "{options:?}");
     }
     assert_eq!(world.ids("s").await, [1]);
+    for (commit_position, prepare_position) in [(3, 4), (1 << 63, 0), (u64::MAX - 1, u64::MAX - 1)] {
+        let at = all_options::AllOption::Position(Position { commit_position, prepare_position });
+        let read = from_all(at, ReadDirection::Forwards, 1);
+        let wanted = (Code::InvalidArgument, "Trying to read from an invalid position.".to_owned());
+        assert_eq!(refused(&mut world, read.clone()).await, wanted);
+        assert_eq!(refused(&mut world, followed(read)).await, wanted);
+    }
 }

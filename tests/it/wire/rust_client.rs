@@ -347,6 +347,17 @@ async fn works_over_plain_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn goes_where_gossip_sends_it() {
+    let there = start(Options::default()).await.unwrap();
+    let here = Options { advertise: there.address().to_string(), ..Options::default() };
+    let here = start(here).await.unwrap();
+    let found = connect(&format!("kurrentdb+discover://{}?tls=false", here.address()));
+    put(&found, "a", some("Opened", 0..2)).await;
+    let direct = connect(&format!("kurrentdb://{}?tls=false", there.address()));
+    assert_eq!(numbers(&whole(&direct, "a").await.unwrap()), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn works_over_tls_as_what_its_user_may() {
     let secured = secured();
     let server = start(secured.options.clone()).await.unwrap();

@@ -72,6 +72,12 @@ async fn metadata_hide_history_from_those_who_begin_later() {
     world.describe("s", r#"{"$tb":7}"#).await;
     let (told, _live) = until_live(&mut world, of_stream("s")).await;
     assert_eq!(ids(&told), [7, 8, 9]);
+    // The store in memory counts its events for a clock: all of them are old.
+    world.describe("s", r#"{"$maxAge":60}"#).await;
+    let (told, mut live) = until_live(&mut world, of_stream("s")).await;
+    assert_eq!(ids(&told), [0; 0]);
+    world.put("s", [10]).await;
+    assert_eq!(ids(&[next(&mut live).await]), [10], "what comes later is told");
 }
 
 #[tokio::test]
