@@ -33,6 +33,11 @@ impl Check {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
         let (config, faults) = Config::read(global.config.as_deref());
         let mut faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        if !config.kurrentdb.connection.is_empty()
+            && let Some((key, reason)) = config.kurrentdb.credentials_fault()
+        {
+            faults.push(format!("configuration: {key}: {reason}"));
+        }
         match load_catalog(&config.catalog) {
             Ok(catalog) => {
                 println!("{}", told(&catalog));

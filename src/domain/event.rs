@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use uuid::Uuid;
 
 use super::catalog::EventIx;
 use super::id::{EventId, UserId};
@@ -168,4 +169,15 @@ pub struct ConversionRecorded {
     pub conversion_value: Option<f64>,
     /// Event time of the conversion.
     pub occurred_at: Timestamp,
+}
+
+/// Type name of the one event in `intentd-store`.
+pub const STORE_NAMED: &str = "StoreNamed";
+
+/// Which log this is, where it is in a cluster: the first data directory that used it gave it this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreNamed {
+    /// The log's id. A data directory keeps it and works with no other log; positions are good only with it.
+    pub id: Uuid,
 }

@@ -185,6 +185,8 @@ pub mod stream {
     pub const MARKET: &str = "market-";
     /// Prefix of the streams of the model registry.
     pub const MODEL: &str = "model-";
+    /// The stream that names the log of a cluster.
+    pub const STORE: &str = "intentd-store";
 
     /// The stream of a user's behaviour.
     pub fn user(user: &UserId) -> String {

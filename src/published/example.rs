@@ -5,14 +5,15 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::domain::alert::{Outcome, Status};
 use crate::domain::codec::{encode_fact, encode_model_event, event_type};
 use crate::domain::event::{
     AlertEscalated, AlertOutcomeRecorded, AlertRearmed, AlertScored, AlertStatusChanged, CONVERSION_RECORDED,
     Cause, ChallengerScored, ConversionRecorded, EventParked, EventUnparked, Fact, IntentEvent, Metadata,
-    NamedValue, NewEvent, Reason, SCORE_REQUESTED, ScoreRequested, Scoring, ScoringFailed, SignalDetected,
-    SignalRef, UserScored,
+    NamedValue, NewEvent, Reason, SCORE_REQUESTED, STORE_NAMED, ScoreRequested, Scoring, ScoringFailed,
+    SignalDetected, SignalRef, StoreNamed, UserScored,
 };
 use crate::domain::id::{AlertId, EventId, UserId};
 use crate::domain::model::{
@@ -34,7 +35,19 @@ pub(super) fn all() -> Vec<NewEvent> {
     let mut events: Vec<NewEvent> = story.facts().into_iter().map(|event| story.encoded(event)).collect();
     events.extend(story.requests());
     events.extend(models().iter().zip(0..).map(|(event, revision)| encode_model_event(event, revision)));
+    events.push(store());
     events
+}
+
+/// The name of a log, whose event has the same id.
+fn store() -> NewEvent {
+    let id = Uuid::from_u128(0x3f6c_1b0e_7d52_4a7e_9c31_5d0a_88e4_2b17);
+    NewEvent {
+        id: EventId(id),
+        event_type: ByteString::from_static(STORE_NAMED),
+        data: Bytes::from(serde_json::to_vec(&StoreNamed { id }).unwrap_or_default()),
+        metadata: Bytes::new(),
+    }
 }
 
 /// Some days after the first event.

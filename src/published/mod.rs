@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use crate::domain::codec::{FACT_SCHEMA, fact_schemas, model_schemas, schema};
 use crate::domain::event::{
-    CONVERSION_RECORDED, ConversionRecorded, Metadata, NewEvent, SCORE_REQUESTED, ScoreRequested,
+    CONVERSION_RECORDED, ConversionRecorded, Metadata, NewEvent, SCORE_REQUESTED, STORE_NAMED,
+    ScoreRequested, StoreNamed,
 };
+use crate::domain::id::stream;
 
 mod example;
 mod ordered;
@@ -26,6 +28,8 @@ pub enum Written {
     Model,
     /// Into `user-<userId>`, by the API, the sweep, or any other system.
     Request,
+    /// Into `intentd-store`, by the first data directory that used a cluster.
+    Store,
 }
 
 impl Written {
@@ -35,6 +39,7 @@ impl Written {
             Self::Decision => "intent-<userId>",
             Self::Model => "model-<MODEL>",
             Self::Request => "user-<userId>",
+            Self::Store => stream::STORE,
         }
     }
 
@@ -42,7 +47,7 @@ impl Written {
     fn version(self) -> Option<u16> {
         match self {
             Self::Decision | Self::Model => Some(FACT_SCHEMA),
-            Self::Request => None,
+            Self::Request | Self::Store => None,
         }
     }
 }
@@ -74,7 +79,8 @@ pub fn pages() -> Vec<Page> {
         let example = examples.iter().find(|event| &*event.event_type == event_type).cloned();
         Page { event_type, written, schema, example }
     };
-    decisions.chain(requests).chain(models).map(page).collect()
+    let store = [(Written::Store, STORE_NAMED, schema::of::<StoreNamed>())];
+    decisions.chain(requests).chain(models).chain(store).map(page).collect()
 }
 
 /// JSON Schema of the metadata.

@@ -35,13 +35,14 @@ whole runs to them.
 | `market-<name>` | market events (`userId` is `\"*\"`) | the same |
 | `intent-<userId>` | decisions about that user | that user's actor alone, at an exact expected revision |
 | `model-<MODEL>` | which version of a model serves, and why | the model registry, at an exact expected revision |
+| `intentd-store` | one event, which names the log; in a cluster only | the first data directory that used the cluster |
 ";
 
 const METADATA: &str = "\
 ## Metadata
 
 Every event of `intent-` and `model-` streams has it; what we write into `user-` streams has none, as all that stands there may
-come from anybody.
+come from anybody, and neither has `intentd-store`.
 ";
 
 pub(super) fn text(pages: &[Page], metadata: &Value) -> String {
@@ -99,6 +100,7 @@ fn whole(written: Written, event: &NewEvent) -> Ordered {
         Written::Decision => format!("{}{}", stream::INTENT, subject("userId")),
         Written::Request => format!("{}{}", stream::USER, subject("userId")),
         Written::Model => stream::model(&subject("modelType")),
+        Written::Store => stream::STORE.to_owned(),
     };
     let mut members = vec![
         ("stream".to_owned(), text(stream)),

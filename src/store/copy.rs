@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{Append, Appended, Conflict, Direction, Error, EventStore, Filter, NewEvent, Position, Revision};
 use crate::domain::event::{ExpectedRevision, Recorded};
+use crate::domain::id::stream;
 
 /// Events of one page, and at most of one append.
 const PAGE: usize = 1_000;
@@ -16,9 +17,6 @@ const PAGE: usize = 1_000;
 const APPEND_BYTES: usize = 512 << 10;
 /// What an event costs beside its type, data and metadata.
 const EVENT_BYTES: usize = 128;
-/// The stream that names a cluster's log: each has its own.
-const NAME: &str = "intentd-store";
-
 /// Why a copy stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
@@ -115,7 +113,8 @@ impl Progress {
 }
 
 fn is_ours(event: &Recorded) -> bool {
-    !event.stream.starts_with('$') && event.stream != NAME
+    // Each cluster's log has a name of its own.
+    !event.stream.starts_with('$') && event.stream != stream::STORE
 }
 
 /// The bytes of an event in an append, more or less.

@@ -85,6 +85,25 @@ fn a_model_that_cannot_serve_is_a_fault_unless_the_daemon_may_start_without() {
 }
 
 #[test]
+fn a_file_of_credentials_that_does_not_serve_is_a_fault() {
+    let mut place = Place::new();
+    place.set("INTENTD_MODELS__FOLDER", "/nowhere");
+    let file = place.path("credentials");
+    place.set("INTENTD_KURRENTDB__CREDENTIALS", file.to_str().unwrap());
+    let check = ["check", "--allow-degraded"];
+    // Nobody reads it where the log is embedded.
+    holds(&place.run(&check), 0, &[]);
+    place.set("INTENTD_KURRENTDB__CONNECTION", "kurrentdb://127.0.0.1:1?tls=false");
+    let said = holds(&place.run(&check), 78, &["1 fault(s)", "kurrentdb.credentials", "cannot be read"]);
+    assert!(said.contains(file.to_str().unwrap()), "{said}");
+    fs::write(&file, "s3cret").unwrap();
+    let said = holds(&place.run(&check), 78, &["kurrentdb.credentials", "user:password"]);
+    assert!(!said.contains("s3cret"), "{said}");
+    fs::write(&file, "me:s3cret\n").unwrap();
+    holds(&place.run(&check), 0, &[]);
+}
+
+#[test]
 fn a_flipped_byte_of_the_store_is_found() {
     let mut place = Place::new();
     place.set("INTENTD_MODELS__FOLDER", "/nowhere");

@@ -9,23 +9,13 @@ use std::io;
 use std::path::Path;
 
 use kurrentdb::{AppendToStreamOptions, Client, Credentials, EventData, ReadStreamOptions, StreamState};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
+use crate::domain::event::{STORE_NAMED, StoreNamed};
+use crate::domain::id::stream::STORE;
 use crate::store::{Error, StoreId, files};
-
-/// The stream that names the store.
-const STREAM: &str = "intentd-store";
-/// Type of its one event.
-const TYPE: &str = "StoreNamed";
 
 /// So many nodes may say that another one leads, while an election is going on.
 const LEADERS_ASKED: u32 = 5;
-
-#[derive(Serialize, Deserialize)]
-struct Named {
-    id: Uuid,
-}
 
 /// The cluster's name; `ours` becomes it when it has none yet.
 pub(super) async fn name(
@@ -42,15 +32,15 @@ pub(super) async fn name(
         if let Some(theirs) = look(client, credentials).await? {
             return Ok(theirs);
         }
-        let event = EventData::json(TYPE, &Named { id: ours.0 })
+        let event = EventData::json(STORE_NAMED, &StoreNamed { id: ours.0 })
             .map_err(|error| kurrentdb::Error::InternalParsingError(error.to_string()))?;
-        match client.append_to_stream(STREAM, &options, event.id(ours.0)).await {
+        match client.append_to_stream(STORE, &options, event.id(ours.0)).await {
             Ok(_) => return Ok(ours),
             Err(kurrentdb::Error::WrongExpectedVersion { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    Err(kurrentdb::Error::IllegalStateError(format!("{STREAM} is there and cannot be read")))
+    Err(kurrentdb::Error::IllegalStateError(format!("{STORE} is there and cannot be read")))
 }
 
 /// The cluster's name, if it has one. A node that does not lead is asked again: the client goes to the one that does.
@@ -74,8 +64,8 @@ pub(super) async fn look(
 }
 
 async fn read(client: &Client, options: &ReadStreamOptions) -> kurrentdb::Result<Option<StoreId>> {
-    let first = client.read_stream(STREAM, options).await?.next().await?;
-    let named = first.and_then(|event| event.get_original_event().as_json::<Named>().ok());
+    let first = client.read_stream(STORE, options).await?.next().await?;
+    let named = first.and_then(|event| event.get_original_event().as_json::<StoreNamed>().ok());
     Ok(named.map(|named| StoreId(named.id)))
 }
 

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kurrentdb::{ClientSettings, Credentials};
+use kurrentdb::{ClientSettings, Credentials, NodePreference};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -29,6 +29,7 @@ use super::{
     Append, AppendAnswer, BoxFuture, Direction, Error, EventStore, Filter, Page, Position, Revision, StoreId,
     Subscription,
 };
+use crate::error::Chain;
 
 /// A call's options with the credentials.
 macro_rules! signed {
@@ -113,6 +114,11 @@ impl Options {
             Ok(settings) if settings.max_discover_attempts() < 2 => {
                 fault("maxDiscoverAttempts must be at least 2".to_owned());
             }
+            Ok(settings) if settings.node_preference() != NodePreference::Leader => fault(
+                "nodePreference must be leader: another node lags behind what was just written, which would be taken \
+                 for somebody else's doing"
+                    .to_owned(),
+            ),
             Ok(_) => {}
             Err(reason) => fault(reason),
         }
@@ -148,6 +154,15 @@ impl Options {
         // What it says may hold the whole string, and that a password.
         let parsed = connection.parse();
         parsed.map_err(|_| "is no connection string, such as kurrentdb://host:2113?tls=true".to_owned())
+    }
+
+    /// What is wrong with the file of credentials, as it is now: key and message.
+    pub fn credentials_fault(&self) -> Option<(&'static str, String)> {
+        let reason = match self.credentials().err()? {
+            Error::Invalid { reason } => reason,
+            error @ (Error::Unavailable { .. } | Error::Corrupt { .. }) => Chain(&error).to_string(),
+        };
+        Some(("kurrentdb.credentials", reason))
     }
 
     /// What stands in the file.
@@ -300,7 +315,15 @@ mod tests {
             |connection: &str| Options { connection: connection.to_owned(), ..Options::default() }.faults();
         assert!(faults("").is_empty() && faults("kurrentdb://h:1?tls=false").is_empty());
         assert!(faults("esdb+discover://h,i,j:2113?discoveryInterval=9").is_empty());
-        for wrong in ["http://x", "kurrentdb://me:secret@h:port", "kurrentdb://h?maxDiscoverAttempts=1"] {
+        assert!(faults("kurrentdb://h:1?tls=false&nodePreference=leader").is_empty());
+        for wrong in [
+            "http://x",
+            "kurrentdb://me:secret@h:port",
+            "kurrentdb://h?maxDiscoverAttempts=1",
+            "kurrentdb://me:secret@h:1?nodePreference=follower",
+            "kurrentdb://h:1,i:1?NODEPREFERENCE=Random",
+            "kurrentdb://h:1?nodePreference=readOnlyReplica",
+        ] {
             let faults = faults(wrong);
             assert_eq!(
                 faults.iter().map(|(key, _)| *key).collect::<Vec<_>>(),
