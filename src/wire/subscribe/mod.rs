@@ -39,6 +39,9 @@ mod tests;
 /// Who left those who wait together, because it was slower, reads by itself for so long.
 const ALONE_FOR: Duration = Duration::from_secs(1);
 
+/// Messages made at once for a client that may be slow.
+const BATCH_MAX: usize = 64;
+
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After<T> {
@@ -72,6 +75,8 @@ pub(super) struct Subscriber {
     stopping: watch::Receiver<bool>,
     followed: Followed,
     manner: Manner,
+    /// What the store has told of and the client has not taken: kept as it shares the store's memory, not as messages.
+    at_hand: std::vec::IntoIter<Recorded>,
     /// Everything up to here was told or passed over.
     at: Option<Position>,
     /// Whether it has come to the log's end since it reads by itself.
@@ -131,7 +136,20 @@ impl Subscriber {
         let way = Way::alone(followed.by_itself(app, at));
         let stopping = app.stopping.clone();
         let (app, joins_after) = (Arc::clone(app), Instant::now());
-        Self { app, way, stopping, followed, manner, at, live: false, quiet: false, seat: None, joins_after }
+        let at_hand = Vec::new().into_iter();
+        Self {
+            app,
+            way,
+            stopping,
+            followed,
+            manner,
+            at_hand,
+            at,
+            live: false,
+            quiet: false,
+            seat: None,
+            joins_after,
+        }
     }
 
     async fn step(&mut self) -> Result<Option<Vec<ReadResp>>, Status> {
@@ -139,6 +157,7 @@ impl Subscriber {
             // The store may always have more at once: others get their turn between.
             tokio::task::consume_budget().await;
             let batch = match &mut self.way {
+                Way::Alone(_) if self.at_hand.len() > 0 => self.from_hand().await?,
                 Way::Alone(inner) => {
                     let may_join = self.live && self.seat.is_none() && self.followed.topic().is_some();
                     let said = tokio::select! {
@@ -152,7 +171,7 @@ impl Subscriber {
                         }
                     };
                     match said {
-                        Some(said) => self.said(said.map_err(|error| of_store(&error))?).await?,
+                        Some(said) => self.said(said.map_err(|error| of_store(&error))?).await,
                         None => return Err(not_ready()),
                     }
                 }
@@ -175,16 +194,11 @@ impl Subscriber {
     }
 
     /// What the store says to it alone.
-    async fn said(&mut self, said: Message) -> Result<Vec<ReadResp>, Status> {
-        let caught_up = matches!(said, Message::CaughtUp(_));
+    async fn said(&mut self, said: Message) -> Vec<ReadResp> {
         let batch = match said {
             Message::Events(events) => {
-                let mut batch = Vec::with_capacity(events.len());
-                for event in events {
-                    self.at = Some(event.position);
-                    self.event(event, 1, &mut batch).await?;
-                }
-                batch
+                self.at_hand = events.into_iter();
+                return Vec::new();
             }
             Message::CaughtUp(at) => {
                 self.at = self.at.max(at);
@@ -195,12 +209,32 @@ impl Subscriber {
                 }
             }
             // Ours are counted in the events themselves.
-            Message::Checkpoint(_) => Vec::new(),
+            Message::Checkpoint(_) => return Vec::new(),
         };
+        self.join_if_live(true).await;
+        batch
+    }
+
+    /// Some of what the store has told of.
+    async fn from_hand(&mut self) -> Result<Vec<ReadResp>, Status> {
+        let mut batch = Vec::with_capacity(self.at_hand.len().min(BATCH_MAX));
+        while batch.len() < BATCH_MAX
+            && let Some(event) = self.at_hand.next()
+        {
+            self.at = Some(event.position);
+            self.event(event, 1, &mut batch).await?;
+        }
+        if self.at_hand.len() == 0 {
+            self.at_hand = Vec::new().into_iter();
+            self.join_if_live(false).await;
+        }
+        Ok(batch)
+    }
+
+    async fn join_if_live(&mut self, caught_up: bool) {
         if self.live && Instant::now() >= self.joins_after {
             self.join(caught_up).await;
         }
-        Ok(batch)
     }
 
     /// What those hear who wait together.
