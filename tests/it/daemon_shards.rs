@@ -69,7 +69,7 @@ fn two_instances_that_overlap_say_so_and_decide_what_one_decides() {
     }
     let logs = tempfile::tempdir().unwrap();
     let log = logs.path().join("people.jsonl");
-    let lines = simulated(&log, 5, 120, 240);
+    let lines = simulated(&log, 5, 40, 240);
     let import = ["import", log.to_str().unwrap()];
     let calm = Place::new();
     calm.done(&import);

@@ -157,7 +157,7 @@ impl Subscriber {
             // The store may always have more at once: others get their turn between.
             tokio::task::consume_budget().await;
             let batch = match &mut self.way {
-                Way::Alone(_) if self.at_hand.len() > 0 => self.from_hand().await?,
+                Way::Alone(_) if self.at_hand.len() > 0 => self.take_at_hand().await?,
                 Way::Alone(inner) => {
                     let may_join = self.live && self.seat.is_none() && self.followed.topic().is_some();
                     let said = tokio::select! {
@@ -216,7 +216,7 @@ impl Subscriber {
     }
 
     /// Some of what the store has told of.
-    async fn from_hand(&mut self) -> Result<Vec<ReadResp>, Status> {
+    async fn take_at_hand(&mut self) -> Result<Vec<ReadResp>, Status> {
         let mut batch = Vec::with_capacity(self.at_hand.len().min(BATCH_MAX));
         while batch.len() < BATCH_MAX
             && let Some(event) = self.at_hand.next()
