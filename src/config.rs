@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
+use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
@@ -224,13 +225,24 @@ fn sound(
         match alone.extract::<Config>() {
             Ok(_) => all = all.merge(leaf),
             Err(error) => {
-                let is_unknown = matches!(error.kind, figment::error::Kind::UnknownField(..));
-                let message = if is_unknown { unknown(&key) } else { error.kind.to_string() };
+                let is_unknown = matches!(error.kind, Kind::UnknownField(..));
+                let message = if is_unknown { unknown(&key) } else { said(&key, &error.kind) };
                 faults.push(Fault { place: place(&key), key, message });
             }
         }
     }
     all
+}
+
+/// What is wrong with a value. One that may hold a password, such as a connection, is not shown.
+fn said(key: &str, kind: &Kind) -> String {
+    if let Kind::InvalidType(Actual::Str(value), expected) | Kind::InvalidValue(Actual::Str(value), expected) =
+        kind
+        && (key.starts_with("kurrentdb") || value.contains('@'))
+    {
+        return format!("is a text that is no {expected}");
+    }
+    kind.to_string()
 }
 
 fn unknown(key: &str) -> String {

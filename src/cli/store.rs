@@ -36,6 +36,8 @@ enum Work {
 /// A copy that was broken off goes on where it stood: run it again with the same --state. Checkpoints and snapshots of the old
 /// store are never used with the new one. No daemon may write to either meanwhile.
 ///
+/// `[kurrentdb] credentials` goes with a connection on either side: a password on the command line is seen by the whole machine.
+///
 /// Not copied: the time of recording, and streams whose name begins with `$`. Those hold what the server keeps of streams
 /// (`$$<stream>`: how many events, how long, from where on, who may read), persistent subscriptions and projections. So a stream
 /// that was truncated or deleted, and not for ever, shows again whatever the source still holds of it, and limits and rights have

@@ -62,6 +62,25 @@ fn values_that_make_no_sense_are_named() {
 }
 
 #[test]
+fn a_value_that_may_hold_a_password_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret.toml");
+    for text in [
+        "kurrentdb = \"kurrentdb://me:s3cret@h:1\"\n",
+        "[kurrentdb]\nconnection = \"kurrentdb://me:s3cret@h:port\"\n",
+        "[kurrentdb]\nconnection = [\"kurrentdb://me:s3cret@h\"]\n",
+        "[kurrentdb]\nconnection = kurrentdb://me:s3cret@h\n",
+        "[kurrentdb]\ncall_timeout = \"s3cret\"\n",
+        "[http]\nlisten = \"kurrentdb://me:s3cret@h\"\n",
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let faults = Config::load(Some(&path)).unwrap_err();
+        let said = format!("{faults} {faults:?}");
+        assert!(!faults.faults.is_empty() && !said.contains("s3cret"), "{text}: {said}");
+    }
+}
+
+#[test]
 fn several_instances_need_a_log_that_they_share() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shards.toml");
