@@ -39,6 +39,8 @@ pub(super) struct Job {
     user: user::Handle,
     ticket: Ticket,
     append: Append,
+    /// It was sent before, and may stand.
+    was_sent: bool,
 }
 
 pub(super) enum Message {
@@ -64,7 +66,7 @@ impl Handle {
 
     /// Appends; the answer comes back to the user's mailbox.
     pub(super) fn append(&self, user: user::Handle, ticket: Ticket, append: Append) {
-        if self.0.send_message(Message::Append(Job { user, ticket, append })).is_err() {
+        if self.0.send_message(Message::Append(Job { user, ticket, append, was_sent: false })).is_err() {
             tracing::debug!("facts for an appender that has ended");
         }
     }
@@ -144,12 +146,11 @@ impl AppenderActor {
     fn call(&self, myself: &ActorRef<Message>, state: &mut State, jobs: Vec<Job>) {
         state.busy = true;
         let (store, flow, myself) = (Arc::clone(&self.store), Arc::clone(&self.flow), myself.clone());
-        let is_first = state.failures == 0;
         // Ended calls are taken out, so that the set holds one at most.
         while state.calls.try_join_next().is_some() {}
         state.calls.spawn(async move {
             let began = Instant::now();
-            let answer = append(&*store, &jobs, is_first, &flow.overlap).await;
+            let answer = append(&*store, &jobs, &flow.overlap).await;
             crate::metrics::stage_duration("append", began.elapsed());
             if myself.send_message(Message::Done { jobs, answer }).is_err() {
                 tracing::debug!("an append for an appender that has ended");
@@ -161,10 +162,12 @@ impl AppenderActor {
         &self,
         myself: &ActorRef<Message>,
         state: &mut State,
-        jobs: Vec<Job>,
+        mut jobs: Vec<Job>,
         answer: Result<Vec<Answer>, Error>,
     ) -> Result<(), ActorProcessingErr> {
         state.busy = false;
+        // Whatever the answer says: a store may write some and fail over another.
+        jobs.iter_mut().for_each(|job| job.was_sent = true);
         match answer {
             Ok(answers) => {
                 state.failures = 0;
@@ -208,12 +211,7 @@ impl AppenderActor {
 }
 
 /// Appends and looks at what stands there. Tried again, finding our own is no sign of anybody else.
-async fn append(
-    store: &dyn EventStore,
-    jobs: &[Job],
-    is_first: bool,
-    overlap: &Overlap,
-) -> Result<Vec<Answer>, Error> {
+async fn append(store: &dyn EventStore, jobs: &[Job], overlap: &Overlap) -> Result<Vec<Answer>, Error> {
     let answers = store.append(jobs.iter().map(|job| job.append.clone()).collect()).await?;
     let mut told = Vec::with_capacity(answers.len());
     for (job, answer) in jobs.iter().zip(answers) {
@@ -224,7 +222,7 @@ async fn append(
                 Err(Refused::Foreign)
             }
             Ok(appended) => {
-                if is_first && appended.appended == 0 {
+                if !job.was_sent && appended.appended == 0 {
                     overlap.saw(Sign::Repeated);
                 }
                 Ok(appended)

@@ -34,6 +34,8 @@ pub enum Fault {
     Fail,
     /// All is written and durable; answers [`Error::Unavailable`] all the same.
     LoseAck,
+    /// All is written and durable; answers [`Error::Invalid`], as if one more append of the call were out of bounds.
+    Blame,
     /// Waits so long before it writes.
     Delay(Duration),
     /// Nothing is written; answers [`Error::Corrupt`].
@@ -282,11 +284,15 @@ impl EventStore for MemoryStore {
                 Some(Fault::Corrupt) => {
                     return Err(Error::Corrupt { what: "ordered".into(), path: "memory".into(), offset: 0 });
                 }
-                Some(Fault::LoseAck) | None => {}
+                Some(Fault::LoseAck | Fault::Blame) | None => {}
             }
             self.writable()?;
             let answers = self.append_now(batch)?;
-            if fault == Some(Fault::LoseAck) { Err(unavailable("answer lost")) } else { Ok(answers) }
+            match fault {
+                Some(Fault::LoseAck) => Err(unavailable("answer lost")),
+                Some(Fault::Blame) => Err(Error::Invalid { reason: "ordered by a test".to_owned() }),
+                Some(Fault::Fail | Fault::Delay(_) | Fault::Corrupt) | None => Ok(answers),
+            }
         })
     }
 

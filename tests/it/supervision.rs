@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use intentd::commands::Commands as _;
 use intentd::store::memory::Fault;
 use tokio::time::Instant;
 
@@ -105,6 +106,25 @@ async fn another_writer_is_fenced_off_and_its_facts_are_read() {
     world.settle(&daemon).await;
     second.settle(&other).await;
     check_facts(&world, 1, 20);
+}
+
+/// A store may write some of a call and refuse another one: what it finds when they are sent again is our own.
+#[tokio::test(start_paused = true)]
+async fn facts_sent_again_after_a_refusal_are_no_sign_of_another_instance() {
+    let world = World::default();
+    let daemon = world.start().await;
+    for id in 0..4 {
+        world.event(&user(id), "SCORE", id);
+    }
+    // The first call takes so long that the next one is of several users.
+    world.store.order_faults([Fault::Delay(Duration::from_millis(100)), Fault::Blame]);
+    for id in 4..40 {
+        world.event(&user(id % 4), "SCORE", id);
+    }
+    world.settle(&daemon).await;
+    check_facts(&world, 4, 10);
+    let lacking = daemon.not_ready();
+    assert!(!lacking.iter().any(|lack| lack.component == "shard"), "{lacking:?}");
 }
 
 #[tokio::test(start_paused = true)]
