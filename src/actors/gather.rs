@@ -1,6 +1,7 @@
 //! A client's events as appends, one for each stream.
 //!
-//! Law: the order of a client's events is kept within a stream, and between the market and everybody. Called by `daemon`.
+//! Law: the order of a client's events is kept within a stream, and between the market and everybody, as far as the store keeps
+//! the order of appends: a cluster does where nobody else writes to the same streams. Called by `daemon`.
 
 use hashbrown::{HashSet, HashTable};
 use xxhash_rust::xxh3::xxh3_64;

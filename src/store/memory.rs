@@ -260,8 +260,7 @@ impl Log {
                 rest.iter().rev().filter(admitted).take(limit + 1).cloned().collect()
             }
         };
-        let more = found.len() > limit;
-        let over = if more { found.pop() } else { None };
+        let over = if found.len() > limit { found.pop() } else { None };
         let next = match direction {
             Direction::Forwards => over.map(|event| event.position.0),
             Direction::Backwards => over.and(found.last()).map(|event| event.position.0),
@@ -288,11 +287,10 @@ impl EventStore for MemoryStore {
             }
             self.writable()?;
             let answers = self.append_now(batch)?;
-            match fault {
-                Some(Fault::LoseAck) => Err(unavailable("answer lost")),
-                Some(Fault::Blame) => Err(Error::Invalid { reason: "ordered by a test".to_owned() }),
-                Some(Fault::Fail | Fault::Delay(_) | Fault::Corrupt) | None => Ok(answers),
+            if fault == Some(Fault::Blame) {
+                return Err(Error::Invalid { reason: "ordered by a test".to_owned() });
             }
+            if fault == Some(Fault::LoseAck) { Err(unavailable("answer lost")) } else { Ok(answers) }
         })
     }
 

@@ -60,6 +60,7 @@ mod store_crash;
 mod store_disk;
 mod store_flip;
 mod store_kurrent;
+mod store_kurrent_order;
 mod store_kurrent_secure;
 mod store_model;
 mod store_moved;

@@ -1,8 +1,11 @@
 //! Appends under way: sent one behind the other without waiting, answered in order.
 //!
-//! Law: appends take their places in the log in the order in which they were asked for, over breaks and conflicts too: what
-//! is not answered is sent again first, at its exact revision and with its ids, which changes nothing if it stands already.
-//! When an append fails, all that were asked for until then fail too. One task per store, run by [`super`].
+//! Law: appends take their places in the log in the order in which they were asked for, over breaks too: what is not answered
+//! is sent again first, at its exact revision and with its ids, which changes nothing if it stands already. In streams that
+//! others write to as well, an append may find its place taken while those sent behind it found theirs, and these stand: it
+//! then stands behind them. Within one stream that happens only when others are first met there; from then on one append at
+//! a time is under way to it. When an append is late or overrun, all that were asked for until then fail too; one that the
+//! server refuses (it denies it, or the stream is closed) fails alone. One task per store, run by [`super`].
 //!
 //! ```text
 //!  call ─→ queued ─→ decided (on what is known of the stream) ─→ flying ─→ done ─→ answered, when all before it are
@@ -22,7 +25,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
-use super::convert::unavailable;
+use super::convert::{kind, unavailable};
 use super::job::{Done, Job, Stage};
 use super::known::{Slot, lock};
 use super::session::{Flying, Heard, Session};
@@ -31,13 +34,15 @@ use crate::store::{Append, Error};
 
 /// How often an append is decided anew because somebody else wrote to its stream.
 const ROUNDS_MAX: u32 = 8;
+/// So often what is certain of a stream is believed: then it is read from its start.
+const ROUNDS_BELIEVED: u32 = 4;
 
 /// Appends with what is known of their streams.
 pub(super) type Learnt = Result<Vec<(Append, Slot)>, String>;
 
 /// A call, in its place from the moment when it was made.
 pub(super) struct Call {
-    /// Dropped by a caller who has gone.
+    /// Dropped, nobody need learn for it any more.
     pub(super) learnt: oneshot::Receiver<Learnt>,
     pub(super) answer: oneshot::Sender<Result<Vec<Done>, Error>>,
 }
@@ -62,6 +67,8 @@ struct Flight {
     answers: FuturesUnordered<Flying>,
     /// Nothing more goes out before everything under way is answered.
     is_broken: bool,
+    /// Others were faster all the time.
+    is_overrun: bool,
     failures: u32,
     /// What the server said last when it did not do an append.
     trouble: String,
@@ -73,6 +80,7 @@ struct Flight {
 pub(super) async fn run(shared: Arc<Shared>, mut calls: UnboundedReceiver<Call>) {
     let mut flight = Flight::new(shared);
     let mut waiting: Option<Call> = None;
+    let mut waits_since = Instant::now();
     loop {
         if let Err(error) = flight.advance().await {
             flight.fail(&error);
@@ -80,12 +88,12 @@ pub(super) async fn run(shared: Arc<Shared>, mut calls: UnboundedReceiver<Call>)
         }
         flight.settle();
         let has_room = flight.has_room();
-        let flight_is_idle = flight.jobs.is_empty();
-        let deadline = flight.progress + flight.shared.options.call_timeout;
+        let is_idle = flight.jobs.is_empty();
+        let call_timeout = flight.shared.options.call_timeout;
         tokio::select! {
             Some((number, heard)) = flight.answers.next() => flight.hear(number, heard).await,
             learnt = learnt(&mut waiting), if has_room && waiting.is_some() => {
-                if let (Some(learnt), Some(call)) = (learnt, waiting.take()) {
+                if let Some(call) = waiting.take() {
                     match learnt {
                         Ok(appends) => flight.take(appends, call.answer),
                         // What was asked for before goes on.
@@ -94,10 +102,10 @@ pub(super) async fn run(shared: Arc<Shared>, mut calls: UnboundedReceiver<Call>)
                 }
             }
             call = calls.recv(), if waiting.is_none() => match call {
-                Some(call) => waiting = Some(call),
+                Some(call) => (waiting, waits_since) = (Some(call), Instant::now()),
                 None => return,
             },
-            () = sleep_until(deadline), if !flight_is_idle => {
+            () = sleep_until(flight.progress + call_timeout), if !is_idle => {
                 let trouble = flight.late();
                 if let Some(session) = flight.session.take() {
                     flight.shared.link.lost(session.generation, &trouble).await;
@@ -105,20 +113,21 @@ pub(super) async fn run(shared: Arc<Shared>, mut calls: UnboundedReceiver<Call>)
                 flight.fail(&unavailable(&trouble));
                 turn_away(&unavailable(trouble), &mut calls, waiting.take());
             }
+            () = sleep_until(waits_since.max(flight.progress) + call_timeout), if is_idle && waiting.is_some() => {
+                let reason = format!("what its streams hold is not read within {call_timeout:?}; ask again");
+                turn_away(&unavailable(reason), &mut calls, waiting.take());
+            }
         }
     }
 }
 
-/// What a waiting call has learnt; none when its caller has gone, and then it waits no more.
-async fn learnt(waiting: &mut Option<Call>) -> Option<Learnt> {
-    let learnt = match waiting {
-        Some(call) => (&mut call.learnt).await.ok(),
-        None => None,
-    };
-    if learnt.is_none() {
-        *waiting = None;
+/// What a waiting call has learnt, whether its caller waits or not.
+async fn learnt(waiting: &mut Option<Call>) -> Learnt {
+    let gone = || "what its streams hold was not read to the end".to_owned();
+    match waiting {
+        Some(call) => (&mut call.learnt).await.unwrap_or_else(|_| Err(gone())),
+        None => Err(gone()),
     }
-    learnt
 }
 
 impl Flight {
@@ -132,6 +141,7 @@ impl Flight {
             sent: 0,
             answers: FuturesUnordered::new(),
             is_broken: false,
+            is_overrun: false,
             failures: 0,
             trouble: String::new(),
             progress: Instant::now(),
@@ -184,7 +194,11 @@ impl Flight {
         while let Err(error) = self.go_on().await {
             let is_over = self.progress.elapsed() >= self.shared.options.call_timeout;
             // What may stand already is worth waiting for; what was never sent is not.
-            if !error.is_transient() || is_over || !self.jobs.iter().any(|job| job.was_sent) {
+            if !error.is_transient()
+                || is_over
+                || self.is_overrun
+                || !self.jobs.iter().any(|job| job.was_sent)
+            {
                 return Err(error);
             }
             (self.is_broken, self.failures) = (true, self.failures + 1);
@@ -193,13 +207,22 @@ impl Flight {
     }
 
     async fn go_on(&mut self) -> Result<(), Error> {
-        if self.is_broken {
-            if !self.answers.is_empty() {
+        loop {
+            if self.is_broken {
+                if !self.answers.is_empty() {
+                    return Ok(());
+                }
+                self.mend().await?;
+            }
+            self.send().await?;
+            // What was sent may have failed at once: then nobody is left whose answer would bring us here again.
+            if !self.is_broken {
                 return Ok(());
             }
-            self.mend().await?;
+            if self.progress.elapsed() >= self.shared.options.call_timeout {
+                return Err(unavailable(self.late()));
+            }
         }
-        self.send().await
     }
 
     async fn send(&mut self) -> Result<(), Error> {
@@ -208,12 +231,12 @@ impl Flight {
             if matches!(job.stage, Stage::Queued) {
                 job.decide();
             }
+            if matches!(job.stage, Stage::Queued) && !job.disagrees {
+                return Ok(());
+            }
             if job.disagrees {
                 self.is_broken = true;
-                if self.answers.is_empty() {
-                    self.mend().await?;
-                }
-                continue;
+                return Ok(());
             }
             if let Stage::Decided(_) = job.stage {
                 self.send_one().await?;
@@ -256,13 +279,16 @@ impl Flight {
                 return;
             }
             Heard::Conflict => {
+                lock(&job.slot).met_others();
                 job.disagrees = true;
                 self.progress = Instant::now();
             }
             Heard::Refused(error) => {
-                // What was taken for written is not.
-                lock(&job.slot).forget();
+                // What was taken for written is not, and so is what was decided on it.
+                lock(&job.slot).doubt();
                 job.stage = Stage::Done(Done::Failed(error));
+                let slot = Arc::clone(&job.slot);
+                self.jobs.iter_mut().filter(|job| Arc::ptr_eq(&slot, &job.slot)).for_each(Job::reconsider);
             }
             Heard::Broken => {}
             Heard::NotNow(trouble) => (self.failures, self.trouble) = (self.failures + 1, trouble),
@@ -283,13 +309,14 @@ impl Flight {
             sleep(self.shared.link.pause(self.failures)).await;
         }
         let mut wrong: Vec<(String, Slot)> = Vec::new();
-        for job in self.jobs.iter_mut().filter(|job| job.disagrees) {
+        for job in self.jobs.iter().filter(|job| job.disagrees) {
+            if job.rounds >= ROUNDS_BELIEVED {
+                lock(&job.slot).forget();
+            }
             if !wrong.iter().any(|(_, slot)| Arc::ptr_eq(slot, &job.slot)) {
+                lock(&job.slot).doubt();
                 wrong.push((job.append.stream.clone(), Arc::clone(&job.slot)));
             }
-        }
-        for (_, slot) in &wrong {
-            lock(slot).forget();
         }
         self.shared.learn(&wrong).await?;
         for job in &mut self.jobs {
@@ -298,28 +325,27 @@ impl Flight {
             job.stage = match std::mem::replace(&mut job.stage, Stage::Queued) {
                 Stage::Done(Done::Stands { .. } | Done::Refused(_)) if is_wrong => Stage::Queued,
                 done @ Stage::Done(_) => done,
-                _ if job.rounds > ROUNDS_MAX => {
-                    let reason = format!("others write to {} all the time", job.append.stream);
-                    Stage::Done(Done::Failed(unavailable(reason)))
-                }
                 _ if is_wrong => Stage::Queued,
                 Stage::Flying(writing) | Stage::Decided(writing) => Stage::Decided(writing),
                 Stage::Queued => Stage::Queued,
             };
         }
         (self.sent, self.is_broken) = (0, false);
-        Ok(())
+        let Some(job) = self.jobs.iter().find(|job| job.rounds > ROUNDS_MAX) else { return Ok(()) };
+        self.is_overrun = true;
+        Err(unavailable(format!("others write to a stream of {} all the time", kind(&job.append.stream))))
     }
 
     /// Everything under way fails.
     fn fail(&mut self, error: &Error) {
         for job in self.jobs.drain(..) {
             // It may have been written all the same.
-            lock(&job.slot).forget();
+            lock(&job.slot).doubt();
             self.first += 1;
         }
         self.answers.clear();
-        (self.sent, self.session, self.is_broken, self.failures) = (0, None, false, 0);
+        (self.sent, self.session, self.failures) = (0, None, 0);
+        (self.is_broken, self.is_overrun) = (false, false);
         for call in self.calls.drain(..) {
             // Who has gone does not need it.
             drop(call.answer.send(Err(again(error))));

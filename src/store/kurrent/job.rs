@@ -52,11 +52,14 @@ impl Job {
         Self { append, slot, stage: Stage::Queued, was_sent: false, disagrees: false, rounds: 0 }
     }
 
-    /// Decides on what is known, as if everything under way succeeded.
+    /// Decides on what is known, as if everything under way succeeded. It stays undecided while it has to wait for others.
     pub(super) fn decide(&mut self) {
         let mut known = lock(&self.slot);
-        if !known.is_read {
+        if known.unread().is_some() {
             self.disagrees = true;
+            return;
+        }
+        if known.must_wait() {
             return;
         }
         match known.decide(&self.append) {
@@ -64,7 +67,7 @@ impl Job {
                 self.stage = Stage::Done(Done::Stands { revision, ours: self.was_sent });
             }
             Verdict::Write { events, expected } => {
-                let revision = known.wrote(&events);
+                let revision = known.writes(&events);
                 self.stage = Stage::Decided(Writing { expected, events, revision });
             }
             Verdict::Refuse if self.rounds > 0 => {
@@ -77,9 +80,18 @@ impl Job {
         }
     }
 
+    /// The answer that it was given was decided on something that did not come true.
+    pub(super) fn reconsider(&mut self) {
+        if matches!(self.stage, Stage::Done(Done::Stands { .. } | Done::Refused(_))) {
+            self.stage = Stage::Queued;
+        }
+        self.disagrees = !matches!(self.stage, Stage::Done(_));
+    }
+
     /// It stands, its last event here.
     pub(super) fn written(&mut self, at: Option<Position>) {
         let Stage::Flying(writing) = &self.stage else { return };
+        lock(&self.slot).wrote(writing.revision);
         let count = |events: usize| u32::try_from(events).unwrap_or(u32::MAX);
         self.stage = Stage::Done(Done::Written(Appended {
             revision: writing.revision,

@@ -17,11 +17,10 @@ use std::time::Duration;
 use kurrentdb::{ClientSettings, Credentials, NodePreference};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
-use self::flight::Call;
+use self::append::Door;
 use self::follow::{Follow, Place};
 use self::known::Streams;
 use self::link::Link;
@@ -79,7 +78,8 @@ pub struct Options {
     /// … up to this.
     #[serde(with = "humantime_serde")]
     pub retry_max: Duration,
-    /// Event ids of streams that are remembered, some 40 bytes each: others are read again before an append.
+    /// Event ids of streams that are remembered, some 40 bytes each: others are read again before an append. A stream in use is
+    /// kept whole, even if it has more.
     pub ids_max: usize,
     /// Appends under way at once.
     pub appends_max: usize,
@@ -196,9 +196,7 @@ struct Shared {
 pub struct Kurrent {
     id: StoreId,
     shared: Arc<Shared>,
-    calls: UnboundedSender<Call>,
-    /// Appends; ends with the store.
-    _flight: Arc<JoinSet<()>>,
+    door: Door,
 }
 
 impl Kurrent {
@@ -231,9 +229,8 @@ impl Kurrent {
         let streams = Streams::new(options.ids_max);
         let shared = Arc::new(Shared { link, streams, reads: Semaphore::new(READS_MAX), options });
         let (calls, called) = unbounded_channel();
-        let mut flight = JoinSet::new();
-        flight.spawn(flight::run(Arc::clone(&shared), called));
-        Ok(Self { id, shared, calls, _flight: Arc::new(flight) })
+        let door = Door::new(calls, flight::run(Arc::clone(&shared), called));
+        Ok(Self { id, shared, door })
     }
 }
 
@@ -247,7 +244,7 @@ impl EventStore for Kurrent {
             if let Some(reason) = batch.iter().find_map(Append::misuse) {
                 return Err(Error::Invalid { reason });
             }
-            let answers = self.shared.append(&self.calls, batch).await;
+            let answers = self.shared.append(&self.door, batch).await;
             self.shared.link.appended(answers.as_ref().err());
             answers
         })
