@@ -188,7 +188,9 @@ impl AppenderActor {
                 tracing::warn!(error = %Chain(&error), retry_in = ?wait, "facts are not written yet");
                 drop(myself.send_after(wait, || Message::Retry(jobs)));
             }
-            Err(Error::Invalid { reason }) => self.refuse(myself, state, jobs, &reason),
+            Err(error @ (Error::Invalid { .. } | Error::TooBig { .. })) => {
+                self.refuse(myself, state, jobs, &Chain(&error).to_string());
+            }
             Err(error) => return Err(Box::new(error)),
         }
         Ok(())

@@ -59,7 +59,7 @@ pub(super) fn unavailable(reason: impl Into<String>) -> Error {
 pub(super) fn from_store(error: &store::Error) -> Error {
     let reason = Chain(error).to_string();
     match error {
-        store::Error::Invalid { .. } => Error::NotTaken { reason },
+        store::Error::Invalid { .. } | store::Error::TooBig { .. } => Error::NotTaken { reason },
         store::Error::Unavailable { .. } | store::Error::Corrupt { .. } => Error::Unavailable { reason },
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use crate::domain::event::{ExpectedRevision, NewEvent, Position, Recorded, Revision};
+use crate::domain::id::EventId;
 
 /// A future that a trait object can give.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -105,6 +106,18 @@ pub enum Error {
         path: String,
         /// Where in it.
         offset: u64,
+    },
+    /// An event, or all of an append, is bigger than the store takes.
+    #[error("the store refuses {bytes} bytes to {stream}; the most is {most}")]
+    TooBig {
+        /// The stream.
+        stream: String,
+        /// The event; none when the append is.
+        event: Option<EventId>,
+        /// How big it is, with what the store adds.
+        bytes: usize,
+        /// How big it may be.
+        most: usize,
     },
     /// The request itself is outside the store's bounds.
     #[error("the store refuses the request: {reason}")]

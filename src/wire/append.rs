@@ -10,15 +10,16 @@ use tonic::Status;
 
 use super::App;
 use super::convert::{Proposed, name};
-use super::expected::{fits, of_append, of_conflict};
+use super::expected::{of_append, of_conflict};
 use super::proto::event_store::client::Empty;
 use super::proto::event_store::client::streams::append_resp::{self, Position as WirePosition, success};
 use super::proto::event_store::client::streams::{AppendReq, AppendResp, append_req};
-use super::status::{Refused, bad, of_store};
-use super::stream_metadata::{self, Metadata, PREFIX};
+use super::revive::ids;
+use super::status::{Refused, bad, failed};
+use super::stream_metadata::{self, PREFIX};
 use crate::domain::event::{ExpectedRevision, NewEvent, Position, Revision};
 use crate::metrics;
-use crate::store::{Append, Appended, Conflict};
+use crate::store::{Append, Appended};
 
 /// What an event costs beside its bytes.
 const EVENT_BYTES: usize = 64;
@@ -76,66 +77,46 @@ impl App {
             return Err(Refused::Denied);
         }
         let turn = self.turns.of(&stream).await;
-        let tombs = self.tombs.while_writing().await;
-        if tombs.contains(stream.strip_prefix(PREFIX).unwrap_or(&stream)) {
+        let _none_closes = self.tombs.while_writing().await;
+        if self.tombs.contains(stream.strip_prefix(PREFIX).unwrap_or(&stream)) {
             return Err(Refused::Deleted(stream));
         }
         let metadata = stream_metadata::metadata(&*self.store, &stream).await?;
-        if events.is_empty() || metadata.is_deleted() {
-            return self.append_unusual(stream, expected, events, metadata).await;
+        if events.is_empty() {
+            return self.append_nothing(stream, expected, &metadata).await;
         }
-        let mut appending = Box::pin(self.append_one(Append { stream, expected, events }));
+        if metadata.is_deleted() {
+            return self.revive(stream, expected, events, metadata).await;
+        }
+        // A stream that came back was new to who wrote to it first; asked again, that is not forgotten.
+        let first = metadata.first().filter(|_| expected == ExpectedRevision::NoStream);
+        let again = first.map(|first| (stream.clone(), first, ids(&events)));
+        let mut appending = Box::pin(self.append_all(vec![Append { stream, expected, events }]));
         let first = poll_fn(|context| Poll::Ready(appending.as_mut().poll(context))).await;
         // It is in the store's queue now.
         drop(turn);
         let appended = match first {
-            Poll::Ready(appended) => appended?,
-            Poll::Pending => appending.await?,
+            Poll::Ready(appended) => appended,
+            Poll::Pending => appending.await,
         };
-        Ok(appended.into())
+        match (appended, again) {
+            (Err(Refused::Conflict(conflict)), Some((stream, first, ids))) => {
+                self.standing(&stream, first, &ids).await?.ok_or(Refused::Conflict(conflict))
+            }
+            (appended, _) => Ok(appended?.into()),
+        }
     }
 
-    /// Appends as the store does.
-    pub(super) async fn append_one(&self, append: Append) -> Result<Appended, Refused> {
-        let count = append.events.len() as u64;
-        let answers = self.store.append(vec![append]).await;
-        let answer = answers.map_err(|error| of_store(&error))?.pop();
+    /// Appends as the store does, all in one call; answers what became of the first.
+    pub(super) async fn append_all(&self, appends: Vec<Append>) -> Result<Appended, Refused> {
+        let count = appends.iter().map(|append| append.events.len() as u64).sum();
+        let answers = self.store.append(appends).await.map_err(|error| Refused::from(&error))?;
         metrics::wire_events("appended", count);
-        match answer {
+        match answers.into_iter().next() {
             Some(Ok(appended)) => Ok(appended),
             Some(Err(conflict)) => Err(Refused::Conflict(conflict)),
-            None => Err(Refused::Failed(Status::unknown("Exception was thrown by handler."))),
+            None => Err(Refused::Failed(failed())),
         }
-    }
-
-    /// Nothing to append, or a stream that is deleted for now.
-    async fn append_unusual(
-        &self,
-        stream: String,
-        expected: ExpectedRevision,
-        events: Vec<NewEvent>,
-        metadata: Metadata,
-    ) -> Result<Done, Refused> {
-        let last = stream_metadata::last(&*self.store, &stream).await?;
-        let (last, position) = (last.as_ref().map(|last| last.revision), last.map(|last| last.position));
-        let is_deleted = metadata.is_deleted();
-        let seen = last.filter(|_| !is_deleted);
-        // Whoever deleted a stream may go on as if it were new, or from where it really ends.
-        if !fits(expected, seen)
-            && !fits(expected, last.filter(|_| matches!(expected, ExpectedRevision::Exact(_))))
-        {
-            return Err(Refused::Conflict(Conflict { stream, expected, actual: seen }));
-        }
-        if events.is_empty() {
-            return Ok(Done { revision: seen, position: position.filter(|_| seen.is_some()) });
-        }
-        let exact = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
-        let back = metadata.truncated(Some(last.map_or(0, |last| last + 1)));
-        let of_metadata = format!("{PREFIX}{stream}");
-        let appended = self.append_one(Append { stream, expected: exact, events }).await?;
-        let append = Append { stream: of_metadata, expected: ExpectedRevision::Any, events: vec![back] };
-        self.append_one(append).await?;
-        Ok(appended.into())
     }
 }
 

@@ -21,6 +21,7 @@ use super::proto::event_store::client::gossip::gossip_server::GossipServer;
 use super::proto::event_store::client::persistent_subscriptions::persistent_subscriptions_server::PersistentSubscriptionsServer;
 use super::proto::event_store::client::server_features::server_features_server::ServerFeaturesServer;
 use super::proto::event_store::client::streams::streams_server::StreamsServer;
+use super::sent::{Counted, Room};
 use super::streams::Calls;
 use crate::metrics;
 
@@ -32,6 +33,15 @@ pub(super) struct All {
     gossip: GossipServer<Alone>,
     features: ServerFeaturesServer<Known>,
     access: Arc<Access>,
+    room: Arc<Room>,
+}
+
+/// A request whose bytes are counted.
+fn counted(request: Request<Incoming>, room: &Arc<Room>) -> Request<Counted<Incoming>> {
+    let (mut parts, body) = request.into_parts();
+    let (body, sent) = Counted::new(body, room);
+    parts.extensions.insert(sent);
+    Request::from_parts(parts, body)
 }
 
 /// Who calls, for calls that others may see.
@@ -93,6 +103,7 @@ impl All {
             gossip: GossipServer::new(gossip),
             features: ServerFeaturesServer::new(Known),
             access: Arc::new(access),
+            room: Arc::clone(&app.room),
         }
     }
 
@@ -118,8 +129,10 @@ impl All {
             "features" => self.features.call(request).await,
             "health" if request.method() == Method::GET => Ok(alive()),
             "unknown" | "health" => Ok(Status::unimplemented("There is no such call here.").into_http()),
-            _ if call.starts_with("group_") => self.groups.call(request).await,
-            _ => self.streams.call(request).await,
+            // What a consumer says goes on for as long as it is there, and is small.
+            "group_read" => self.groups.call(request).await,
+            _ if call.starts_with("group_") => self.groups.call(counted(request, &self.room)).await,
+            _ => self.streams.call(counted(request, &self.room)).await,
         }
     }
 }

@@ -30,6 +30,9 @@ const MARK_OCTETS: u8 = 0;
 /// Metadata that begin with this byte are a client's that began with one of the two marks.
 const MARK_PLAIN: u8 = 1;
 
+/// Bytes of a stream's name: errors tell it in text and trailers, and a client takes 16 KiB of these.
+const NAME_BYTES_MAX: usize = 1_024;
+
 /// How a client wants ids written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ids {
@@ -40,6 +43,9 @@ pub(super) enum Ids {
 /// A stream's name.
 pub(super) fn name(stream: Option<StreamIdentifier>) -> Result<String, tonic::Status> {
     let bytes = stream.map(|stream| stream.stream_name).unwrap_or_default();
+    if bytes.len() > NAME_BYTES_MAX {
+        return Err(bad(format!("a stream's name has at most {NAME_BYTES_MAX} bytes")));
+    }
     match std::str::from_utf8(&bytes) {
         Ok("") => Err(bad("a stream's name is missing")),
         Ok(name) => Ok(name.to_owned()),

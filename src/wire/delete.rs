@@ -10,7 +10,7 @@ use super::expected::fits;
 use super::status::{Refused, access_denied, delete_conflict, stream_deleted};
 use super::stream_metadata::{self, PREFIX};
 use super::tombs;
-use crate::domain::event::{ExpectedRevision, Position};
+use crate::domain::event::{ExpectedRevision, Position, Revision};
 use crate::store::Append;
 
 impl App {
@@ -20,8 +20,8 @@ impl App {
         stream: String,
         expected: ExpectedRevision,
     ) -> Result<Position, Status> {
-        let tombs = self.tombs.alone().await;
-        self.check_delete(&tombs, &stream)?;
+        let _alone = self.tombs.alone().await;
+        self.check_delete(&stream)?;
         let metadata = stream_metadata::metadata(&*self.store, &stream).await?;
         let last = stream_metadata::last(&*self.store, &stream).await?.map(|event| event.revision);
         if last.is_none() || !fits(expected, last) {
@@ -29,7 +29,7 @@ impl App {
         }
         let events = vec![metadata.truncated(None)];
         let append = Append { stream: format!("{PREFIX}{stream}"), expected: ExpectedRevision::Any, events };
-        Ok(self.append_one(append).await.map_err(Refused::status)?.position)
+        Ok(self.append_all(vec![append]).await.map_err(Refused::status)?.position)
     }
 
     /// Closes a stream for ever.
@@ -38,24 +38,43 @@ impl App {
         stream: String,
         expected: ExpectedRevision,
     ) -> Result<Position, Status> {
-        let mut tombs = self.tombs.alone().await;
-        self.check_delete(&tombs, &stream)?;
-        let last = stream_metadata::last(&*self.store, &stream).await?.map(|event| event.revision);
-        if !fits(expected, last) {
-            return Err(delete_conflict(&stream, expected, last));
-        }
-        let exact = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
-        let ended = self.append_one(tombs::end(&stream, exact)).await.map_err(Refused::status)?;
-        self.append_one(tombs::remember(&stream)).await.map_err(Refused::status)?;
-        tombs.insert(stream.into());
-        Ok(ended.position)
+        let _alone = self.tombs.alone().await;
+        self.check_delete(&stream)?;
+        let last = stream_metadata::last(&*self.store, &stream).await?;
+        let ended = match last {
+            // A close before this one was done by half.
+            Some(last) if tombs::ends(&last) => {
+                let remember = tombs::remember(&stream, last.revision);
+                self.append_all(vec![remember]).await.map(|_| last.position)
+            }
+            last => self.end(&stream, expected, last.map(|last| last.revision)).await,
+        };
+        let position = ended.map_err(Refused::status)?;
+        self.tombs.insert(stream);
+        Ok(position)
     }
 
-    fn check_delete(&self, tombs: &tombs::Names, stream: &str) -> Result<(), Status> {
+    async fn end(
+        &self,
+        stream: &str,
+        expected: ExpectedRevision,
+        last: Option<Revision>,
+    ) -> Result<Position, Refused> {
+        if !fits(expected, last) {
+            return Err(delete_conflict(stream, expected, last).into());
+        }
+        // Where it is remembered, the place of the end stands too: if the daemon has just written to the stream and its end
+        // is refused, it is not closed.
+        let place = last.map_or(0, |last| last + 1);
+        let appends = vec![tombs::end(stream, last), tombs::remember(stream, place)];
+        Ok(self.append_all(appends).await?.position)
+    }
+
+    fn check_delete(&self, stream: &str) -> Result<(), Status> {
         if !self.may_write(stream) || stream.starts_with(PREFIX) {
             return Err(access_denied());
         }
-        if tombs.contains(stream) {
+        if self.tombs.contains(stream) {
             return Err(stream_deleted(stream));
         }
         Ok(())

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::store::{Error, EventStore};
 
 mod access;
+mod answers;
 mod append;
 mod batch;
 mod calls;
@@ -40,6 +41,8 @@ mod links;
 mod options;
 pub mod proto;
 mod read;
+mod revive;
+mod sent;
 mod server;
 mod status;
 mod stream_metadata;
@@ -76,6 +79,8 @@ struct App {
     options: Options,
     tombs: tombs::Tombs,
     turns: turns::Turns,
+    /// What clients may have sent.
+    room: Arc<sent::Room>,
     /// Reads that may still begin.
     reads: Arc<Semaphore>,
     /// Subscriptions that may still begin.
@@ -100,6 +105,7 @@ impl App {
         Ok(Arc::new(Self {
             store: ports.store,
             owned: ports.owned,
+            room: sent::Room::new(options.sent_bytes_max),
             reads: Arc::new(Semaphore::new(options.reads_max)),
             subscriptions: Arc::new(Semaphore::new(options.subscriptions_max)),
             options,

@@ -66,6 +66,8 @@ pub struct Options {
     pub message_bytes_max: usize,
     /// Bytes of one append.
     pub append_bytes_max: usize,
+    /// Bytes that all clients together may have sent and that are not written yet; more wait, then are refused.
+    pub sent_bytes_max: usize,
     /// Appends under way on one batch stream; the client waits with more.
     pub batches_max: usize,
     /// A reader or subscriber that takes nothing for so long is cut off.
@@ -96,6 +98,8 @@ impl Default for Options {
             // The largest that the clients themselves take.
             message_bytes_max: 17 << 20,
             append_bytes_max: 16 << 20,
+            // Four of the largest appends; one more may go beyond.
+            sent_bytes_max: 64 << 20,
             batches_max: 256,
             slow_after: Duration::from_secs(20),
             stop_timeout: Duration::from_secs(5),
@@ -126,6 +130,7 @@ impl Options {
         for (key, bytes) in [
             ("wire.message_bytes_max", self.message_bytes_max),
             ("wire.append_bytes_max", self.append_bytes_max),
+            ("wire.sent_bytes_max", self.sent_bytes_max),
         ] {
             if !(1024..=1 << 30).contains(&bytes) {
                 faults.push((key, format!("must be 1 KiB to 1 GiB, is {bytes}")));

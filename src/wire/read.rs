@@ -78,7 +78,7 @@ impl OfStream {
         count: u64,
         manner: Manner,
     ) -> Result<Result<Self, ReadResp>, Status> {
-        if app.tombs.while_writing().await.contains(stream.as_str()) {
+        if app.tombs.contains(stream.as_str()) {
             return Err(stream_deleted(&stream));
         }
         let metadata = stream_metadata::metadata(&*app.store, &stream).await?;

@@ -210,6 +210,9 @@ fn look_around(app: &App) {
     metrics::wire_subscriptions(used as f64);
     metrics::bound_used("wire_subscriptions", used as f64 / most as f64);
     metrics::bound_limit("wire_subscriptions", most as f64);
+    let (used, most) = app.room.used();
+    metrics::bound_used("wire_sent_bytes", used as f64 / most as f64);
+    metrics::bound_limit("wire_sent_bytes", most as f64);
 }
 
 /// The next connection, once there is a slot for it: those beyond the cap wait in the kernel's queue.

@@ -6,6 +6,7 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 
 use crate::domain::event::{ExpectedRevision, Revision};
+use crate::domain::id::EventId;
 use crate::error::Chain;
 use crate::store::{self, Conflict};
 
@@ -58,6 +59,16 @@ pub(super) fn timed_out() -> Status {
     Status::aborted("Operation timed out: the store did not answer in time")
 }
 
+/// A message or an append was begun and did not come to its end.
+pub(super) fn sent_too_slowly() -> Status {
+    Status::aborted("Operation timed out: the rest of what was begun was not sent in time")
+}
+
+/// Something broke here.
+pub(super) fn failed() -> Status {
+    Status::unknown("Exception was thrown by handler.")
+}
+
 /// Nobody that we know.
 pub(super) fn unknown_caller() -> Status {
     Status::unauthenticated("Who calls is not known")
@@ -76,6 +87,18 @@ pub(super) fn append_too_big(most: usize) -> Status {
     let text = format!("Maximum Append Size of {most} Exceeded.");
     let trailers = [("maximum-append-size", &*most.to_string())];
     with(Code::InvalidArgument, text, "maximum-append-size-exceeded", &trailers)
+}
+
+/// An event alone is more than the store takes.
+pub(super) fn event_too_big(event: EventId, bytes: usize, most: usize) -> Status {
+    let (event, bytes, most) = (event.0.to_string(), bytes.to_string(), most.to_string());
+    let text = format!("Event {event} of {bytes} bytes exceeds the maximum of {most}.");
+    let trailers = [
+        ("event-id", &*event),
+        ("proposed-append-event-size", &*bytes),
+        ("maximum-append-event-size", &*most),
+    ];
+    with(Code::InvalidArgument, text, "maximum-append-event-size-exceeded", &trailers)
 }
 
 /// `type` or `content-type` is not among an event's metadata.
@@ -154,10 +177,12 @@ pub(super) fn of_store(error: &store::Error) -> Status {
             tracing::debug!(error = %Chain(error), "the store is not available to a wire client");
             not_ready()
         }
+        store::Error::TooBig { event: Some(event), bytes, most, .. } => event_too_big(*event, *bytes, *most),
+        store::Error::TooBig { event: None, most, .. } => append_too_big(*most),
         store::Error::Invalid { reason } => bad(reason.clone()),
         store::Error::Corrupt { .. } => {
             tracing::error!(error = %Chain(error), "a wire client met damage in the store");
-            Status::unknown("Exception was thrown by handler.")
+            failed()
         }
     }
 }
@@ -173,6 +198,8 @@ pub(super) enum Refused {
     Denied,
     /// It is too big.
     TooBig(usize),
+    /// One event of it is too big.
+    EventTooBig { event: EventId, bytes: usize, most: usize },
     /// The deadline passed.
     TimedOut,
     /// Anything else.
@@ -182,6 +209,20 @@ pub(super) enum Refused {
 impl From<Status> for Refused {
     fn from(status: Status) -> Self {
         Self::Failed(status)
+    }
+}
+
+impl From<&store::Error> for Refused {
+    fn from(error: &store::Error) -> Self {
+        match error {
+            store::Error::TooBig { event: Some(event), bytes, most, .. } => {
+                Self::EventTooBig { event: *event, bytes: *bytes, most: *most }
+            }
+            store::Error::TooBig { event: None, most, .. } => Self::TooBig(*most),
+            store::Error::Unavailable { .. }
+            | store::Error::Corrupt { .. }
+            | store::Error::Invalid { .. } => Self::Failed(of_store(error)),
+        }
     }
 }
 
@@ -195,6 +236,7 @@ impl Refused {
             Self::Deleted(stream) => stream_deleted(&stream),
             Self::Denied => access_denied(),
             Self::TooBig(most) => append_too_big(most),
+            Self::EventTooBig { event, bytes, most } => event_too_big(event, bytes, most),
             Self::TimedOut => timed_out(),
             Self::Failed(status) => status,
         }

@@ -13,7 +13,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::status::of_store;
-use crate::domain::event::{NewEvent, Recorded, Revision};
+use crate::domain::event::{NewEvent, Position, Recorded, Revision};
 use crate::domain::id::EventId;
 use crate::domain::time::Timestamp;
 use crate::store::{Direction, EventStore};
@@ -41,6 +41,8 @@ struct Limits {
 /// A stream's metadata.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Metadata {
+    /// Where they stand in the log.
+    written_at: Position,
     limits: Limits,
     all: Map<String, Value>,
 }
@@ -57,7 +59,8 @@ pub(super) async fn metadata(store: &dyn EventStore, stream: &str) -> Result<Met
         return Ok(Metadata::default());
     }
     let newest = last(store, &format!("{PREFIX}{stream}")).await?;
-    Ok(newest.map(|event| Metadata::read(&event.data)).unwrap_or_default())
+    let read = |event: Recorded| Metadata { written_at: event.position, ..Metadata::read(&event.data) };
+    Ok(newest.map(read).unwrap_or_default())
 }
 
 /// The newest event, up to the last, that is hidden from who begins to follow a stream now. Those to come are told, however
@@ -105,12 +108,22 @@ impl Metadata {
     fn read(json: &[u8]) -> Self {
         let all: Map<String, Value> = serde_json::from_slice(json).unwrap_or_default();
         let limits = Limits::deserialize(&Value::Object(all.clone())).unwrap_or_default();
-        Self { limits, all }
+        Self { written_at: Position::default(), limits, all }
     }
 
     /// Whether the stream is deleted, for now.
     pub(super) fn is_deleted(&self) -> bool {
         self.limits.truncate_before == Some(DELETED)
+    }
+
+    /// Where in the log they were written.
+    pub(super) fn written_at(&self) -> Position {
+        self.written_at
+    }
+
+    /// The first revision that is to be seen, when those before it are hidden for good.
+    pub(super) fn first(&self) -> Option<Revision> {
+        self.limits.truncate_before
     }
 
     /// The event that deletes the stream, or brings it back with what follows `from`.

@@ -3,16 +3,13 @@
 //! Law: what is wrong with a request is answered by the call itself, before the first message: clients look for it there.
 //! Called by `calls`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::Stream;
-use futures_util::stream::unfold;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::batch::Session;
+use super::batch::{self, Answers};
 use super::convert::{Ids, name, position};
 use super::expected::{of_delete, of_tombstone};
 use super::filter::Wanted;
@@ -23,10 +20,11 @@ use super::proto::event_store::client::streams::read_req::{
 };
 use super::proto::event_store::client::streams::streams_server::Streams;
 use super::proto::event_store::client::streams::{
-    AppendReq, AppendResp, BatchAppendReq, BatchAppendResp, DeleteReq, DeleteResp, ReadReq, ReadResp,
-    TombstoneReq, TombstoneResp, delete_resp, tombstone_resp,
+    AppendReq, AppendResp, BatchAppendReq, DeleteReq, DeleteResp, ReadReq, ReadResp, TombstoneReq,
+    TombstoneResp, delete_resp, tombstone_resp,
 };
 use super::read::{Manner, OfAll, OfStream};
+use super::sent::Sent;
 use super::status::{bad, too_busy};
 use super::subscribe::{After, Subscriber, confirmation};
 use super::{App, append};
@@ -40,9 +38,6 @@ const TURN_WITHIN: Duration = Duration::from_secs(5);
 /// The calls on streams.
 #[derive(Clone)]
 pub(super) struct Calls(pub(super) Arc<App>);
-
-/// Batch appends' answers.
-type Answers = Pin<Box<dyn Stream<Item = Result<BatchAppendResp, Status>> + Send>>;
 
 async fn turn(seats: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
     let waited = tokio::time::timeout(TURN_WITHIN, Arc::clone(seats).acquire_owned()).await;
@@ -225,12 +220,8 @@ impl Streams for Calls {
         &self,
         request: Request<Streaming<BatchAppendReq>>,
     ) -> Result<Response<Answers>, Status> {
-        let session = Box::new(Session::new(Arc::clone(&self.0), request.into_inner()));
-        let answers =
-            unfold(
-                session,
-                |mut session| async move { session.next().await.map(|answer| (answer, session)) },
-            );
-        Ok(Response::new(Box::pin(answers)))
+        let sent = request.extensions().get::<Sent>().cloned();
+        let sent = sent.unwrap_or_else(|| Sent::new(&self.0.room));
+        Ok(Response::new(batch::begin(&self.0, request.into_inner(), sent)))
     }
 }

@@ -231,19 +231,20 @@ impl Embedded {
             let most = u16::MAX;
             return invalid(format!("a stream's name has 1 to {most} bytes, this one {}", stream.len()));
         }
+        let too_big = |event, bytes, most| Err(Error::TooBig { stream: stream.clone(), event, bytes, most });
         let mut total = 0;
         for event in events {
+            if event.event_type.len() > usize::from(u16::MAX) {
+                return invalid(format!("an event's type has at most {} bytes", u16::MAX));
+            }
             let length = record::length(stream, event);
-            if length > self.shared.options.event_bytes_max || event.event_type.len() > usize::from(u16::MAX)
-            {
-                let most = self.shared.options.event_bytes_max;
-                return invalid(format!("an event of {length} bytes to {stream}; the most is {most}"));
+            if length > self.shared.options.event_bytes_max {
+                return too_big(Some(event.id), length, self.shared.options.event_bytes_max);
             }
             total += length;
         }
-        let most = self.shared.options.append_bytes_max;
-        if total > most {
-            return invalid(format!("an append of {total} bytes to {stream}; the most is {most}"));
+        if total > self.shared.options.append_bytes_max {
+            return too_big(None, total, self.shared.options.append_bytes_max);
         }
         Ok(total)
     }

@@ -276,6 +276,9 @@ fn copy(error: &Error) -> Error {
         Error::Corrupt { what, path, offset } => {
             Error::Corrupt { what: what.clone(), path: path.clone(), offset: *offset }
         }
+        Error::TooBig { stream, event, bytes, most } => {
+            Error::TooBig { stream: stream.clone(), event: *event, bytes: *bytes, most: *most }
+        }
         Error::Invalid { reason } => Error::Invalid { reason: reason.clone() },
     }
 }

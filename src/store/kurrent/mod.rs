@@ -160,7 +160,9 @@ impl Options {
     pub fn credentials_fault(&self) -> Option<(&'static str, String)> {
         let reason = match self.credentials().err()? {
             Error::Invalid { reason } => reason,
-            error @ (Error::Unavailable { .. } | Error::Corrupt { .. }) => Chain(&error).to_string(),
+            error @ (Error::Unavailable { .. } | Error::Corrupt { .. } | Error::TooBig { .. }) => {
+                Chain(&error).to_string()
+            }
         };
         Some(("kurrentdb.credentials", reason))
     }

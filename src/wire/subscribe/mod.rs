@@ -103,7 +103,7 @@ impl Subscriber {
         after: After<Revision>,
         manner: Manner,
     ) -> Result<Self, Status> {
-        if app.tombs.while_writing().await.contains(stream) {
+        if app.tombs.contains(stream) {
             return Err(stream_deleted(stream));
         }
         let last = stream_metadata::last(&*app.store, stream).await?.map(|event| event.revision);

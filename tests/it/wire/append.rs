@@ -1,6 +1,9 @@
 //! Appending one stream at a time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use intentd::store::embedded::{Embedded, Options as StoreOptions};
 use intentd::wire::Options;
 use intentd::wire::proto::event_store::client::Empty;
 use intentd::wire::proto::event_store::client::streams::append_resp::{
@@ -94,7 +97,7 @@ async fn nothing_to_append_is_answered_by_where_the_stream_ends() {
 #[tokio::test]
 async fn what_cannot_be_appended_is_refused_by_the_call() {
     let options = Options { append_bytes_max: 1_000, ..Options::default() };
-    let mut world = world_over(std::sync::Arc::new(super::MemoryStore::default()), options).await;
+    let mut world = world_over(Arc::new(super::MemoryStore::default()), options).await;
     let mut lacking = proposed(1);
     lacking.metadata.remove("content-type");
     let mut nameless = proposed(1);
@@ -122,6 +125,12 @@ async fn what_cannot_be_appended_is_refused_by_the_call() {
             "a stream's name is missing",
             None,
         ),
+        (
+            append_requests(&"n".repeat(1_025), any(), [proposed(1)]),
+            Code::InvalidArgument,
+            "a stream's name has at most 1024 bytes",
+            None,
+        ),
         (begins_badly, Code::InvalidArgument, "an append begins with its options", None),
         (
             append_requests("intent-1", any(), [proposed(1)]),
@@ -147,4 +156,94 @@ async fn what_cannot_be_appended_is_refused_by_the_call() {
         assert_eq!(said(&refused, &["exception"]), (code, text, vec![exception]));
     }
     assert_eq!(world.store.head().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_the_store_finds_too_big_is_named_with_its_trailers() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { event_bytes_max: 1_000, append_bytes_max: 5_000, ..StoreOptions::default() };
+    let store = Arc::new(Embedded::open(folder.path(), &options).unwrap());
+    let mut world = world_over(store, Options::default()).await;
+    let of = |number, bytes| {
+        let mut event = proposed(number);
+        event.data = Bytes::from(vec![b' '; bytes]);
+        event
+    };
+    let keys = [
+        "exception",
+        "event-id",
+        "proposed-append-event-size",
+        "maximum-append-event-size",
+        "maximum-append-size",
+    ];
+    let requests = append_requests("s", any(), [of(1, 10), of(2, 1_000)]);
+    let refused = world.client.append(tokio_stream::iter(requests)).await.unwrap_err();
+    let (code, _, trailers) = said(&refused, &keys);
+    assert_eq!(code, Code::InvalidArgument);
+    let exception = Some("maximum-append-event-size-exceeded");
+    let id = Some("00000000-0000-0000-0000-000000000002");
+    // Beside its data it has a head of 48 bytes, its stream and its type.
+    assert_eq!(trailers, [exception, id, Some("1057"), Some("1000"), None]);
+    let requests = append_requests("s", any(), (0..6).map(|number| of(number, 900)));
+    let refused = world.client.append(tokio_stream::iter(requests)).await.unwrap_err();
+    let exception = Some("maximum-append-size-exceeded");
+    let told = (
+        Code::InvalidArgument,
+        "Maximum Append Size of 5000 Exceeded.",
+        vec![exception, None, None, None, Some("5000")],
+    );
+    assert_eq!(said(&refused, &keys), told);
+    assert_eq!(world.put("s", [1]).await, 0);
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_in_its_middle_writes_nothing() {
+    let mut world = world().await;
+    let (send, requests) = tokio::sync::mpsc::channel(8);
+    for request in append_requests("s", any(), [proposed(1), proposed(2)]) {
+        send.send(request).await.unwrap();
+    }
+    let mut other = world.client.clone();
+    let calling = tokio::spawn(async move {
+        other.append(tokio_stream::wrappers::ReceiverStream::new(requests)).await.map(drop)
+    });
+    // All of it has been taken from us when the last place is free again; then it goes before what follows.
+    while send.capacity() < 8 {
+        tokio::task::yield_now().await;
+    }
+    world.put("t", [3]).await;
+    calling.abort();
+    assert!(calling.await.unwrap_err().is_cancelled());
+    for number in 4..10 {
+        world.put("t", [number]).await;
+        assert!(world.ids("s").await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn clients_together_send_no_more_than_the_bound_and_all_come_to_their_end() {
+    let options = Options { sent_bytes_max: 100 << 10, ..Options::default() };
+    let world = world_over(Arc::new(super::MemoryStore::default()), options).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for call in 0..20_u128 {
+        let mut client = super::StreamsClient::new(super::channel(world.server.address()).await);
+        calls.spawn(async move {
+            for round in 0..3 {
+                let event = |number| {
+                    let mut event = proposed(1_000 * call + 100 * round + number);
+                    event.data = Bytes::from(vec![b' '; 8 << 10]);
+                    event
+                };
+                // More than half of the bound.
+                let requests = append_requests(&format!("s-{call}"), any(), (0..8).map(event));
+                client.append(tokio_stream::iter(requests)).await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = calls.join_next().await {
+        done.unwrap();
+    }
+    let all = intentd::store::Filter::default();
+    let page = world.store.read_all(None, intentd::store::Direction::Forwards, &all, 1_000).await.unwrap();
+    assert_eq!(page.events.len(), 20 * 3 * 8);
 }

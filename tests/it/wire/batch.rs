@@ -2,15 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use intentd::store::embedded::{Embedded, Options as StoreOptions};
 use intentd::store::memory::{Fault, MemoryStore};
-use intentd::store::{
-    Append, AppendAnswer, BoxFuture, Direction, Error, EventStore, Filter, Page, Position, StoreId,
-    Subscription,
-};
+use intentd::store::{Direction, EventStore};
 use intentd::wire::Options as WireOptions;
 use intentd::wire::proto::event_store::client::WrongExpectedVersion;
 use intentd::wire::proto::event_store::client::streams::batch_append_req::{
@@ -19,10 +16,15 @@ use intentd::wire::proto::event_store::client::streams::batch_append_req::{
 use intentd::wire::proto::event_store::client::streams::batch_append_resp::{self, success};
 use intentd::wire::proto::event_store::client::streams::{BatchAppendReq, BatchAppendResp};
 use intentd::wire::proto::event_store::client::wrong_expected_version as wrong;
-use intentd::wire::proto::event_store::client::{StreamDeleted, uuid};
+use intentd::wire::proto::event_store::client::{
+    BadRequest, Empty, MaximumAppendEventSizeExceeded, StreamDeleted, StreamIdentifier, uuid,
+};
 use prost::Message as _;
 
-use super::{World, id, keys, stream, world, world_over};
+use super::delete::DeleteExpected;
+use super::odd::Odd;
+use super::rust_client::soon;
+use super::{StreamsClient, World, id, keys, stream, world, world_over};
 
 fn part(correlation: u128, to: Option<(&str, Expected)>, ids: &[u128], is_final: bool) -> BatchAppendReq {
     let message = |number: &u128| ProposedMessage {
@@ -44,61 +46,6 @@ fn part(correlation: u128, to: Option<(&str, Expected)>, ids: &[u128], is_final:
         options,
         proposed_messages: ids.iter().map(message).collect(),
         is_final,
-    }
-}
-
-/// A store whose reads take their time, each another time.
-struct Uneven(MemoryStore, AtomicUsize);
-
-impl EventStore for Uneven {
-    fn id(&self) -> StoreId {
-        self.0.id()
-    }
-
-    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<AppendAnswer>, Error>> {
-        self.0.append(batch)
-    }
-
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a str,
-        from: Option<u64>,
-        direction: Direction,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Page, Error>> {
-        let turns = [7, 0, 3, 1][self.1.fetch_add(1, Ordering::Relaxed) % 4];
-        Box::pin(async move {
-            for _ in 0..turns {
-                tokio::task::yield_now().await;
-            }
-            self.0.read_stream(stream, from, direction, limit).await
-        })
-    }
-
-    fn read_all<'a>(
-        &'a self,
-        from: Option<Position>,
-        direction: Direction,
-        filter: &'a Filter,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Page, Error>> {
-        self.0.read_all(from, direction, filter, limit)
-    }
-
-    fn subscribe_all(&self, after: Option<Position>, filter: Filter) -> Box<dyn Subscription> {
-        self.0.subscribe_all(after, filter)
-    }
-
-    fn subscribe_stream(&self, stream: &str, after: Option<u64>) -> Box<dyn Subscription> {
-        self.0.subscribe_stream(stream, after)
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Option<Position>, Error>> {
-        self.0.head()
-    }
-
-    fn writable(&self) -> Result<(), Error> {
-        self.0.writable()
     }
 }
 
@@ -134,7 +81,7 @@ fn error(answer: &BatchAppendResp) -> (i32, &str, &str, &[u8]) {
 #[tokio::test]
 async fn appends_begin_in_order_and_all_are_answered_after_the_end() {
     in_order(world().await).await;
-    let uneven = Uneven(MemoryStore::default(), AtomicUsize::new(0));
+    let uneven = Odd { uneven: true, ..Odd::default() };
     in_order(world_over(Arc::new(uneven), WireOptions::default()).await).await;
 }
 
@@ -221,18 +168,91 @@ async fn what_is_too_big_or_malformed_is_answered_by_its_name() {
     let mut world = world_over(Arc::new(MemoryStore::default()), options).await;
     let mut nameless = part(2, Some(("s", Expected::Any(()))), &[1], true);
     nameless.proposed_messages[0].metadata.clear();
+    let mut unexpecting = part(6, Some(("s", Expected::Any(()))), &[1], true);
+    unexpecting.options.as_mut().unwrap().expected_stream_position = None;
+    let mut unreadable = part(7, Some(("s", Expected::Any(()))), &[1], true);
+    let name = StreamIdentifier { stream_name: Bytes::from_static(b"\xff") };
+    unreadable.options.as_mut().unwrap().stream_identifier = Some(name);
     let parts = vec![
         part(1, Some(("s", Expected::Any(()))), &(0..20).collect::<Vec<_>>(), false),
         part(1, None, &[30], true),
         nameless,
+        // Without options nobody knows where to; nor with half of them.
+        part(4, None, &[1], false),
+        part(4, None, &[2], true),
+        part(5, Some(("", Expected::Any(()))), &[1], true),
+        unexpecting,
+        unreadable,
         part(3, Some(("s", Expected::Any(()))), &[40], true),
     ];
     let answers = answers(&mut world, parts).await;
     assert_eq!(error(&answers[&1]).1, "MaximumAppendSizeExceeded");
-    assert_eq!(error(&answers[&2]).1, "BadRequest");
     assert_eq!(revision(&answers[&3]), Some(0));
-    // Without options nobody knows where to.
-    let told = world.client.batch_append(tokio_stream::iter([part(1, None, &[1], true)])).await;
-    let refused = told.unwrap().into_inner().message().await.unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    for (correlation, text) in [
+        (2, "Required Metadata Property 'type' is missing"),
+        (4, "a stream's name is missing"),
+        (5, "a stream's name is missing"),
+        (6, "the expected revision is missing"),
+        (7, "a stream's name is not UTF-8"),
+    ] {
+        let (code, detail, _, bytes) = error(&answers[&correlation]);
+        assert_eq!((code, detail), (3, "BadRequest"), "{correlation}");
+        assert_eq!(BadRequest::decode(bytes).unwrap().message, text);
+    }
+    assert_eq!(&answers[&7].stream_identifier.as_ref().unwrap().stream_name[..], b"\xff");
+}
+
+#[tokio::test]
+async fn an_event_that_is_too_big_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { event_bytes_max: 200, ..StoreOptions::default() };
+    let store = Arc::new(Embedded::open(folder.path(), &options).unwrap());
+    let mut world = world_over(store, WireOptions::default()).await;
+    let mut large = part(1, Some(("s", Expected::Any(()))), &[1, 2], true);
+    large.proposed_messages[1].data = Bytes::from(vec![b' '; 200]);
+    let answers = answers(&mut world, vec![large]).await;
+    let (code, text, url, bytes) = error(&answers[&1]);
+    assert_eq!((code, text), (3, "MaximumAppendEventSizeExceeded"));
+    assert_eq!(url, "type.googleapis.com/event_store.client.MaximumAppendEventSizeExceeded");
+    let told = MaximumAppendEventSizeExceeded {
+        event_id: ::uuid::Uuid::from_u128(2).to_string(),
+        proposed_event_size: 257,
+        max_append_event_size: 200,
+    };
+    assert_eq!(MaximumAppendEventSizeExceeded::decode(bytes).unwrap(), told);
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_ends_the_session_after_what_can() {
+    let mut world = world().await;
+    let parts = vec![part(1, Some(("s", Expected::Any(()))), &[1], true), BatchAppendReq::default()];
+    let mut told = world.client.batch_append(tokio_stream::iter(parts)).await.unwrap().into_inner();
+    assert_eq!(revision(&told.message().await.unwrap().unwrap()), Some(0));
+    assert_eq!(told.message().await.unwrap_err().code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_keeps_nobody_waiting() {
+    let store = Arc::new(Odd::default());
+    let mut world = world_over(Arc::clone(&store) as Arc<dyn EventStore>, WireOptions::default()).await;
+    let place = format!("http://{}", world.server.address());
+    // One answer fills the window.
+    let endpoint = tonic::transport::Channel::from_shared(place).unwrap().initial_stream_window_size(1);
+    let mut lazy = StreamsClient::new(endpoint.connect().await.unwrap());
+    let (send, parts) = tokio::sync::mpsc::channel(8);
+    let told = lazy.batch_append(tokio_stream::wrappers::ReceiverStream::new(parts)).await.unwrap();
+    store.shut.send_replace(true);
+    for (number, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        send.send(part(number, Some((name, Expected::Any(()))), &[number], true)).await.unwrap();
+    }
+    soon(store.come.subscribe().wait_for(|come| *come == 3)).await.unwrap();
+    store.shut.send_replace(false);
+    soon(async {
+        while world.ids("c").await.is_empty() {}
+        world.delete("c", DeleteExpected::Any(Empty {})).await.unwrap();
+        assert_eq!(world.put("d", [4]).await, 0);
+        assert_eq!(world.ids("b").await, [2]);
+    })
+    .await;
+    drop((told, send));
 }

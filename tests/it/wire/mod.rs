@@ -35,6 +35,7 @@ mod fuzz;
 mod groups;
 mod groups_broken;
 mod groups_shared;
+mod odd;
 mod other;
 mod read;
 mod rust_client;
