@@ -27,6 +27,9 @@ const PAGE_BYTES: usize = 256 << 10;
 /// What an event costs beside its bytes.
 const EVENT_BYTES: usize = 128;
 
+/// Bytes of events told at a time to who follows links: these are shorter than what they lead to.
+pub(super) const LED_TO_BYTES_MAX: usize = 1 << 20;
+
 /// How a reader wants its events.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
@@ -41,6 +44,11 @@ impl Manner {
     pub(super) async fn tell(self, app: &App, event: Recorded) -> Result<ReadResp, Status> {
         let told = told(&*app.store, event, self.resolve_links).await?;
         Ok(read_event(told.event.as_ref(), told.link.as_ref(), self.ids))
+    }
+
+    /// Bytes of messages that may hold more than the store gave.
+    pub(super) fn led_to<'a>(self, messages: impl IntoIterator<Item = &'a ReadResp>) -> usize {
+        if self.resolve_links { messages.into_iter().map(prost::Message::encoded_len).sum() } else { 0 }
     }
 }
 
@@ -110,10 +118,15 @@ impl OfStream {
             let page = page.map_err(|error| of_store(&error))?;
             self.page = page_after(&page.events, self.page);
             self.at = page.next;
-            let mut batch = Vec::with_capacity(page.events.len());
+            let (mut batch, mut led_to) = (Vec::with_capacity(page.events.len()), 0);
             for event in page.events {
+                if led_to >= LED_TO_BYTES_MAX {
+                    self.at = Some(event.revision);
+                    break;
+                }
                 if self.window.shows(&event) {
                     batch.push(self.manner.tell(&self.app, event).await?);
+                    led_to += self.manner.led_to(batch.last());
                 } else if self.direction == Direction::Backwards {
                     // Whatever is older is hidden too.
                     self.at = None;
@@ -180,13 +193,20 @@ impl OfAll {
             let page = page.map_err(|error| of_store(&error))?;
             self.page = page_after(&page.events, self.page);
             self.at = page.next.map(|next| Some(Position(next)));
-            let mut batch = Vec::with_capacity(page.events.len());
+            let (mut batch, mut led_to) = (Vec::with_capacity(page.events.len()), 0);
             for event in page.events {
                 if self.left == 0 {
                     break;
                 }
+                if led_to >= LED_TO_BYTES_MAX {
+                    // Backwards only what stands before the place is read.
+                    let beyond = u64::from(self.direction == Direction::Backwards);
+                    self.at = Some(Some(Position(event.position.0 + beyond)));
+                    break;
+                }
                 if admits(self.wanted.as_ref(), &event)? {
                     batch.push(self.manner.tell(&self.app, event).await?);
+                    led_to += self.manner.led_to(batch.last());
                     self.left -= 1;
                 }
             }
@@ -201,5 +221,72 @@ impl OfAll {
 impl Source for OfAll {
     fn more(&mut self) -> BoxFuture<'_, Result<Option<Vec<ReadResp>>, Status>> {
         Box::pin(self.step())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use bytes::Bytes;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::domain::event::{ExpectedRevision, NewEvent};
+    use crate::domain::id::EventId;
+    use crate::store::Append;
+    use crate::store::memory::MemoryStore;
+    use crate::wire::links::LINK;
+    use crate::wire::{Options, Ports};
+
+    /// Of so many events in the stream `l`, each leads to 300 KiB.
+    pub(in crate::wire) fn links(count: u64) -> Append {
+        let event = |_| NewEvent {
+            id: EventId(uuid::Uuid::new_v4()),
+            event_type: LINK.into(),
+            data: Bytes::from_static(b"0@s"),
+            metadata: Bytes::new(),
+        };
+        let events = (0..count).map(event).collect();
+        Append { stream: "l".to_owned(), expected: ExpectedRevision::Any, events }
+    }
+
+    /// What links of stream `l` lead to.
+    pub(in crate::wire) fn linked() -> Append {
+        let id = EventId(uuid::Uuid::new_v4());
+        let data = Bytes::from(vec![b'7'; 300 << 10]);
+        let event = NewEvent { id, event_type: "Happened".into(), data, metadata: Bytes::new() };
+        Append { stream: "s".to_owned(), expected: ExpectedRevision::Any, events: vec![event] }
+    }
+
+    /// The revisions of the links told, when never too much is told at once.
+    async fn led(mut source: impl Source) -> Vec<u64> {
+        let mut revisions = Vec::new();
+        while let Some(batch) = source.more().await.unwrap() {
+            assert!(batch.len() <= 4, "{} events of 300 KiB", batch.len());
+            revisions.extend(batch.into_iter().filter_map(|told| match told.content {
+                Some(Content::Event(event)) => event.link.map(|link| link.stream_revision),
+                _ => None,
+            }));
+        }
+        revisions
+    }
+
+    #[tokio::test]
+    async fn links_do_not_bring_more_at_once_than_should_be_held() {
+        let store = MemoryStore::default();
+        store.append_now(vec![linked(), links(30)]).unwrap();
+        let (_stop, stopping) = watch::channel(false);
+        let ports = Ports { store: Arc::new(store), owned: &[] };
+        let app = App::new(ports, Options::default(), stopping).await.unwrap();
+        let manner = Manner { ids: Ids::Text, resolve_links: true, tell_ends: false };
+        for direction in [Direction::Forwards, Direction::Backwards] {
+            let mut wanted: Vec<u64> = (0..30).collect();
+            if direction == Direction::Backwards {
+                wanted.reverse();
+            }
+            let begun = OfStream::begin(&app, "l".to_owned(), None, direction, u64::MAX, manner).await;
+            assert_eq!(led(begun.unwrap().ok().unwrap()).await, wanted);
+            let all = OfAll::begin(&app, None, direction, None, u64::MAX, manner);
+            assert_eq!(led(all).await, wanted);
+        }
     }
 }

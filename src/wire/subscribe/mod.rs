@@ -24,7 +24,7 @@ use super::filter::Wanted;
 use super::flow::Source;
 use super::proto::event_store::client::streams::ReadResp;
 use super::proto::event_store::client::streams::read_resp::{Content, SubscriptionConfirmation};
-use super::read::Manner;
+use super::read::{LED_TO_BYTES_MAX, Manner};
 use super::status::{not_ready, of_store, stream_deleted};
 use super::stream_metadata;
 use super::{App, stopped};
@@ -77,6 +77,8 @@ pub(super) struct Subscriber {
     manner: Manner,
     /// What the store has told of and the client has not taken: kept as it shares the store's memory, not as messages.
     at_hand: std::vec::IntoIter<Recorded>,
+    /// What those who wait together have been told and the client has not taken whole.
+    half_told: Option<Told>,
     /// Everything up to here was told or passed over.
     at: Option<Position>,
     /// Whether it has come to the log's end since it reads by itself.
@@ -144,6 +146,7 @@ impl Subscriber {
             followed,
             manner,
             at_hand,
+            half_told: None,
             at,
             live: false,
             quiet: false,
@@ -176,13 +179,16 @@ impl Subscriber {
                     }
                 }
                 Way::Together(member) => {
-                    let told = tokio::select! {
-                        biased;
-                        () = stopped(&mut self.stopping) => return Err(not_ready()),
-                        told = member.next() => told,
+                    let told = match self.half_told.take() {
+                        Some(told) => Some(told),
+                        None => tokio::select! {
+                            biased;
+                            () = stopped(&mut self.stopping) => return Err(not_ready()),
+                            told = member.next() => told,
+                        },
                     };
                     match told {
-                        Some(told) => self.told(&told).await?,
+                        Some(told) => self.told(told).await?,
                         None => self.leave(),
                     }
                 }
@@ -217,12 +223,15 @@ impl Subscriber {
 
     /// Some of what the store has told of.
     async fn take_at_hand(&mut self) -> Result<Vec<ReadResp>, Status> {
-        let mut batch = Vec::with_capacity(self.at_hand.len().min(BATCH_MAX));
+        let (mut batch, mut led_to) = (Vec::with_capacity(self.at_hand.len().min(BATCH_MAX)), 0);
         while batch.len() < BATCH_MAX
+            && led_to < LED_TO_BYTES_MAX
             && let Some(event) = self.at_hand.next()
         {
+            let before = batch.len();
             self.at = Some(event.position);
             self.event(event, 1, &mut batch).await?;
+            led_to += self.manner.led_to(batch.iter().skip(before));
         }
         if self.at_hand.len() == 0 {
             self.at_hand = Vec::new().into_iter();
@@ -238,11 +247,18 @@ impl Subscriber {
     }
 
     /// What those hear who wait together.
-    async fn told(&mut self, told: &Told) -> Result<Vec<ReadResp>, Status> {
-        let mut batch = Vec::with_capacity(told.events.len());
+    async fn told(&mut self, told: Told) -> Result<Vec<ReadResp>, Status> {
+        let (mut batch, mut led_to) = (Vec::with_capacity(told.events.len()), 0);
         for event in &*told.events {
+            if led_to >= LED_TO_BYTES_MAX {
+                self.half_told = Some(told);
+                return Ok(batch);
+            }
             if self.followed.is_new(event, self.at) {
+                let before = batch.len();
                 self.event(event.clone(), 0, &mut batch).await?;
+                led_to += self.manner.led_to(batch.iter().skip(before));
+                self.at = self.at.max(Some(event.position));
             }
         }
         self.at = self.at.max(Some(told.through));

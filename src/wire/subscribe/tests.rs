@@ -7,6 +7,7 @@ use crate::store::Append;
 use crate::store::memory::MemoryStore;
 use crate::wire::convert::Ids;
 use crate::wire::filter::tests::prefixed;
+use crate::wire::read::tests::{linked, links};
 use crate::wire::{Options, Ports};
 
 struct World {
@@ -163,5 +164,46 @@ async fn who_is_too_slow_for_the_others_misses_nothing_and_comes_back() {
         assert_eq!(revisions(&mut slow, 1).await, [EVENTS]);
         assert_eq!(revisions(&mut quick, 1).await, [EVENTS]);
         assert!(matches!(slow.way, Way::Together(_)), "one large event is told together, too");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_do_not_bring_more_at_once_than_should_be_held() {
+    let manner = Manner { ids: Ids::Text, resolve_links: true, tell_ends: false };
+    for (prefix, is_together) in [(None, false), (None, true), (Some("l"), false), (Some("l"), true)] {
+        let world = World::new().await;
+        let put = |append| world.app.store.append(vec![append]);
+        put(linked()).await.unwrap().remove(0).unwrap();
+        let follow = async || match prefix {
+            None => Subscriber::to_stream(&world.app, "l", After::Start, manner).await.unwrap(),
+            Some(prefix) => {
+                // A checkpoint behind every event.
+                let wanted = Some(prefixed(&[prefix], 1));
+                Subscriber::to_all(&world.app, After::Start, wanted, manner).await.unwrap()
+            }
+        };
+        let mut subscriber = if is_together {
+            let mut waiting = follow().await;
+            while !matches!(waiting.way, Way::Together(_)) {
+                waiting.step().await.unwrap();
+            }
+            put(links(30)).await.unwrap().remove(0).unwrap();
+            waiting
+        } else {
+            put(links(30)).await.unwrap().remove(0).unwrap();
+            follow().await
+        };
+        let mut revisions = Vec::new();
+        while revisions.len() < 30 {
+            let told: Vec<_> = subscriber.step().await.unwrap().unwrap();
+            let link = |message: ReadResp| match message.content? {
+                Content::Event(event) => event.link.map(|link| link.stream_revision),
+                _ => None,
+            };
+            let told: Vec<u64> = told.into_iter().filter_map(link).collect();
+            assert!(told.len() <= 4, "{} events of 300 KiB", told.len());
+            revisions.extend(told);
+        }
+        assert_eq!(revisions, (0..30).collect::<Vec<_>>(), "{prefix:?} {is_together}");
     }
 }
