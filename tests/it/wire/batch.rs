@@ -224,7 +224,8 @@ async fn an_event_that_is_too_big_is_named() {
 
 #[tokio::test]
 async fn what_cannot_be_answered_ends_the_session_after_what_can() {
-    let mut world = world().await;
+    let slow = Odd { uneven: true, ..Odd::default() };
+    let mut world = world_over(Arc::new(slow), WireOptions::default()).await;
     let parts = vec![part(1, Some(("s", Expected::Any(()))), &[1], true), BatchAppendReq::default()];
     let mut told = world.client.batch_append(tokio_stream::iter(parts)).await.unwrap().into_inner();
     assert_eq!(revision(&told.message().await.unwrap().unwrap()), Some(0));
@@ -236,22 +237,24 @@ async fn a_client_that_takes_no_answers_keeps_nobody_waiting() {
     let store = Arc::new(Odd::default());
     let mut world = world_over(Arc::clone(&store) as Arc<dyn EventStore>, WireOptions::default()).await;
     let place = format!("http://{}", world.server.address());
-    // One answer fills the window.
     let endpoint = tonic::transport::Channel::from_shared(place).unwrap().initial_stream_window_size(1);
     let mut lazy = StreamsClient::new(endpoint.connect().await.unwrap());
     let (send, parts) = tokio::sync::mpsc::channel(8);
     let told = lazy.batch_append(tokio_stream::wrappers::ReceiverStream::new(parts)).await.unwrap();
-    store.shut.send_replace(true);
-    for (number, name) in [(1, "a"), (2, "b"), (3, "c")] {
+    store.shut.send_replace(Some("b"));
+    for (number, name) in [(1, "a"), (2, "b"), (3, "bb")] {
         send.send(part(number, Some((name, Expected::Any(()))), &[number], true)).await.unwrap();
     }
     soon(store.come.subscribe().wait_for(|come| *come == 3)).await.unwrap();
-    store.shut.send_replace(false);
+    // The first answer fills the window, the second one waits for it, and nobody asks for the third.
+    soon(async { while world.ids("a").await.is_empty() {} }).await;
+    store.shut.send_replace(Some("bb"));
+    soon(async { while world.ids("b").await.is_empty() {} }).await;
+    store.shut.send_replace(None);
     soon(async {
-        while world.ids("c").await.is_empty() {}
-        world.delete("c", DeleteExpected::Any(Empty {})).await.unwrap();
-        assert_eq!(world.put("d", [4]).await, 0);
-        assert_eq!(world.ids("b").await, [2]);
+        world.delete("a", DeleteExpected::Any(Empty {})).await.unwrap();
+        assert_eq!(world.put("c", [4]).await, 0);
+        assert_eq!(world.ids("bb").await, [3]);
     })
     .await;
     drop((told, send));

@@ -124,7 +124,7 @@ async fn a_close_is_one_call_of_the_store_and_completes_one_done_by_half() {
 async fn a_close_that_is_refused_is_not_remembered() {
     let (store, mut world) = odd().await;
     world.put("s", [1]).await;
-    store.shut.send_replace(true);
+    store.shut.send_replace(Some("s"));
     let come = *store.come.borrow();
     let mut client = World { client: world.client.clone(), ..odd().await.1 };
     let closing = tokio::spawn(async move { client.tombstone("s").await });
@@ -138,7 +138,7 @@ async fn a_close_that_is_refused_is_not_remembered() {
     };
     let append = Append { stream: "s".to_owned(), expected: ExpectedRevision::Any, events: vec![event] };
     store.inner.append_now(vec![append]).unwrap().pop().unwrap().unwrap();
-    store.shut.send_replace(false);
+    store.shut.send_replace(None);
     let refused = soon(closing).await.unwrap().unwrap_err();
     assert_eq!(said(&refused, &["exception"]).2, [Some("wrong-expected-version")]);
     assert_eq!(world.put("s", [3]).await, 2);

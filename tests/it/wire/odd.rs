@@ -18,8 +18,8 @@ pub struct Odd {
     pub reads: AtomicUsize,
     /// The next call writes its first append, then fails.
     pub halves: AtomicBool,
-    /// While true, appends wait.
-    pub shut: watch::Sender<bool>,
+    /// Appends to streams that begin so wait.
+    pub shut: watch::Sender<Option<&'static str>>,
     /// Appends that have come.
     pub come: watch::Sender<usize>,
 }
@@ -32,7 +32,9 @@ impl EventStore for Odd {
     fn append(&self, mut batch: Vec<Append>) -> BoxFuture<'_, Result<Vec<AppendAnswer>, Error>> {
         Box::pin(async move {
             self.come.send_modify(|come| *come += 1);
-            self.shut.subscribe().wait_for(|shut| !shut).await.unwrap();
+            let to = batch[0].stream.clone();
+            let may = |shut: &Option<&str>| !shut.is_some_and(|shut| to.starts_with(shut));
+            self.shut.subscribe().wait_for(may).await.unwrap();
             if self.halves.swap(false, Ordering::SeqCst) {
                 batch.truncate(1);
                 self.inner.append(batch).await?;
