@@ -5,12 +5,12 @@
 //! error; streams that the daemon owns are not written through here.
 //!
 //! ```text
-//! server (sockets, runtime) → calls (paths) → streams ─┬→ read, subscribe → flow (messages, cut-off)
-//!                                                      │   └→ fanout (one reader for all who wait at the log's end)
-//!                                                      ├→ append, batch, delete → tombs → store
-//!                                                      └  convert, filter, expected, stream_metadata, status: shared
-//!                                           → groups (persistent subscriptions)
-//!                                           → gossip, features
+//! server (sockets, runtime) → calls (paths, sent) → streams ─┬→ read, subscribe → flow (messages, cut-off)
+//!                                                            │   └→ fanout (one reader for all who wait at the log's end)
+//!                                                            ├→ append (revive), batch (answers), delete → tombs → store
+//!                                                            └  convert, filter, expected, stream_metadata, status: shared
+//!                                                 → groups (persistent subscriptions)
+//!                                                 → gossip, features
 //! ```
 //! `app` composes it: [`Running::start`], then [`Running::stop`].
 
