@@ -45,7 +45,7 @@ async fn tls_and_credentials_come_from_their_files() {
         let options = Options {
             connection: format!("kurrentdb://localhost:{port}?tls=true{trusted}"),
             credentials: file(folder.path(), "credentials", &format!("daemon:{password}\n")),
-            call_timeout: Duration::from_secs(1),
+            call_timeout: Duration::from_secs(5),
             retry_first: Duration::from_millis(5),
             retry_max: Duration::from_millis(20),
             ..Options::default()
