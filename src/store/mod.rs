@@ -48,13 +48,18 @@ impl Append {
             return Some("an append to a stream without a name".to_owned());
         }
         if events.is_empty() {
-            return Some(format!("an append to {stream} without events"));
+            return Some(format!("an append to a stream of {} without events", kind(stream)));
         }
         // Most have one event, and need no set.
         let mut ids = HashSet::with_capacity(if events.len() > 1 { events.len() } else { 0 });
         let twice = events.iter().find(|event| events.len() > 1 && !ids.insert(event.id))?;
-        Some(format!("an append to {stream} holds the id {} twice", twice.id))
+        Some(format!("an append to a stream of {} holds the id {} twice", kind(stream), twice.id))
     }
+}
+
+/// What a stream's name says without saying whose it is: texts of errors are logged.
+pub(crate) fn kind(stream: &str) -> &str {
+    stream.split_once('-').map_or(stream, |(kind, _)| kind)
 }
 
 /// What an append did.
@@ -108,7 +113,7 @@ pub enum Error {
         offset: u64,
     },
     /// An event, or all of an append, is bigger than the store takes.
-    #[error("the store refuses {bytes} bytes to {stream}; the most is {most}")]
+    #[error("the store refuses {bytes} bytes to a stream of {}; the most is {most}", kind(stream))]
     TooBig {
         /// The stream.
         stream: String,

@@ -336,7 +336,8 @@ mod tests {
         let room = Room::new(100);
         let (to, mut call, _) = call(&room);
         let began = Instant::now();
-        let trickle = tokio::spawn(async move {
+        let mut trickle = tokio::task::JoinSet::new();
+        trickle.spawn(async move {
             while to.send(Ok(Frame::data(Bytes::from_static(b"7")))).await.is_ok() {
                 tokio::time::sleep(Duration::from_secs(7)).await;
             }
@@ -348,7 +349,7 @@ mod tests {
         };
         assert_eq!((late.code(), began.elapsed().as_secs()), (Code::Aborted, SENT_WITHIN.as_secs()));
         drop(call);
-        trickle.await.unwrap();
+        trickle.join_next().await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -14,13 +14,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::Shared;
-use super::convert::{kind, unavailable};
+use super::convert::unavailable;
 use super::flight::{Call, Learnt};
 use super::job::Done;
 use super::known::{Slot, lock};
 use crate::domain::event::{ExpectedRevision, NewEvent, Recorded, Revision};
 use crate::error::Chain;
-use crate::store::{Append, AppendAnswer, Appended, Direction, Error};
+use crate::store::{Append, AppendAnswer, Appended, Direction, Error, kind};
 
 /// Events of one page while a stream is learnt.
 const PAGE: usize = 1_000;

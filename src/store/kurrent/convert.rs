@@ -21,11 +21,6 @@ pub(super) fn unavailable(reason: impl Into<String>) -> Error {
     Error::Unavailable { reason: reason.into(), source: None }
 }
 
-/// What a stream's name says without saying whose it is: texts of errors are logged.
-pub(super) fn kind(stream: &str) -> &str {
-    stream.split_once('-').map_or(stream, |(kind, _)| kind)
-}
-
 /// What an error of the client means for a call.
 pub(super) enum Fault {
     /// The connection is of no use any more.

@@ -25,12 +25,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
-use super::convert::{kind, unavailable};
+use super::convert::unavailable;
 use super::job::{Done, Job, Stage};
 use super::known::{Slot, lock};
 use super::session::{Flying, Heard, Session};
 use crate::error::Chain;
-use crate::store::{Append, Error};
+use crate::store::{Append, Error, kind};
 
 /// How often an append is decided anew because somebody else wrote to its stream.
 const ROUNDS_MAX: u32 = 8;

@@ -257,10 +257,8 @@ mod tests {
 
     /// Decides to write these, and answers where.
     fn writes(known: &mut Known, ids: impl IntoIterator<Item = u128>) -> Revision {
-        match decided(known, ids) {
-            Verdict::Write { events, .. } => known.writes(&events),
-            other => panic!("{other:?}"),
-        }
+        let Verdict::Write { events, .. } = decided(known, ids) else { panic!("decides not to write") };
+        known.writes(&events)
     }
 
     #[test]

@@ -196,9 +196,9 @@ async fn links_do_not_bring_more_at_once_than_should_be_held() {
         let mut revisions = Vec::new();
         while revisions.len() < 30 {
             let told: Vec<_> = subscriber.step().await.unwrap().unwrap();
-            let link = |message: ReadResp| match message.content? {
-                Content::Event(event) => event.link.map(|link| link.stream_revision),
-                _ => None,
+            let link = |message: ReadResp| {
+                let Content::Event(event) = message.content? else { return None };
+                event.link.map(|link| link.stream_revision)
             };
             let told: Vec<u64> = told.into_iter().filter_map(link).collect();
             assert!(told.len() <= 4, "{} events of 300 KiB", told.len());
