@@ -4,6 +4,7 @@
 //! `demo` and the pipeline bench.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -121,6 +122,8 @@ pub async fn feed(
         }
     });
     let mut fed = Fed { lines_done: reading.skip_lines, ..Fed::default() };
+    // Of several under way, one may fail before those in front of it are done: nothing more is sent then.
+    let has_failed = AtomicBool::new(false);
     let appends = tokio_stream::wrappers::ReceiverStream::new(receiver)
         .map(async |parsed| {
             let mut parsed = parsed.map_err(FeedError::Read)?;
@@ -130,8 +133,17 @@ pub async fn feed(
                 return Err(FeedError::Bad { line: *line, fault: fault.clone() });
             }
             let events = std::mem::take(&mut parsed.events);
-            let done = if events.is_empty() { None } else { Some(commands.ingest(events).await?) };
-            Ok((parsed, done))
+            if events.is_empty() {
+                return Ok((parsed, None));
+            }
+            if has_failed.load(Ordering::Relaxed) {
+                return Err(FeedError::Append(Error::Unavailable {
+                    reason: "events before these were not taken".to_owned(),
+                }));
+            }
+            let done = commands.ingest(events).await;
+            has_failed.fetch_or(done.is_err(), Ordering::Relaxed);
+            Ok((parsed, Some(done?)))
         })
         .buffered(UNDER_WAY);
     let mut appends = std::pin::pin!(appends);

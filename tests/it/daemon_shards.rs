@@ -61,15 +61,15 @@ fn two_instances_on_one_log_decide_what_one_decides() {
     server.kill();
 }
 
-/// Both have all users: a configuration that should not be.
+/// Both have all users: a configuration that should not be. (How it is told: `shards::an_overlap_is_fenced_and_told…`.)
 #[test]
-fn two_instances_that_overlap_say_so_and_decide_what_one_decides() {
-    if !models_are_there("two_instances_that_overlap_say_so_and_decide_what_one_decides") {
+fn two_instances_that_overlap_decide_what_one_decides() {
+    if !models_are_there("two_instances_that_overlap_decide_what_one_decides") {
         return;
     }
     let logs = tempfile::tempdir().unwrap();
     let log = logs.path().join("people.jsonl");
-    let lines = simulated(&log, 5, 40, 240);
+    let lines = simulated(&log, 5, 60, 240);
     let import = ["import", log.to_str().unwrap()];
     let calm = Place::new();
     calm.done(&import);
@@ -80,10 +80,6 @@ fn two_instances_that_overlap_say_so_and_decide_what_one_decides() {
     let server = behind.serve();
     let second = other.daemon();
     let mut first = behind.place.spawn(&import);
-    until("the overlap to be told", || {
-        let lacking = second.client.try_get("/readyz")?.lacking()?;
-        lacking.iter().any(|part| part == "shard").then_some(())
-    });
     until("the import to end", || first.has_ended().then_some(()));
     second.stop();
     for place in [&other, &behind.place] {

@@ -52,7 +52,7 @@ pub fn any_port() -> SocketAddr {
 }
 
 /// A port that was free a moment ago.
-async fn free_port() -> SocketAddr {
+pub async fn free_port() -> SocketAddr {
     TcpListener::bind(any_port()).await.unwrap().local_addr().unwrap()
 }
 

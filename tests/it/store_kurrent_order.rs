@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::store_contract::{append, one};
-use super::store_kurrent::{any_port, appended, serve};
+use super::store_kurrent::{any_port, appended, free_port, options, serve};
 
 use ExpectedRevision::Any;
 
@@ -257,4 +257,32 @@ async fn an_append_that_others_overrun_fails_with_those_behind_it_and_names_nobo
     assert!(!busy.ids().contains(&2), "{:?}", busy.ids());
     appended(&store, "user-ann", 2).await;
     server.stop().await;
+}
+
+/// One caller, as an import is one: its second call is made before it can look at how the first one ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_before_a_failure_is_heard_of_fails_too() {
+    let at = free_port().await;
+    let store = Arc::new(Kurrent::new(StoreId(Uuid::from_u128(9)), options(&at.to_string())).unwrap());
+    let mut first = store.append(vec![append("s-1", Any, [1])]);
+    let polled = poll_fn(|context| Poll::Ready(first.as_mut().poll(context))).await;
+    assert!(polled.is_pending());
+    // Asked for behind it by somebody else, who hears: the first has failed, too.
+    let other = Arc::clone(&store);
+    tokio::spawn(async move { other.append(vec![append("s-2", Any, [2])]).await })
+        .await
+        .unwrap()
+        .unwrap_err();
+    let log = MemoryStore::default();
+    let _server = serve(&(Arc::new(log.clone()) as Arc<dyn EventStore>), at).await;
+    while store.head().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let late = store.append(vec![append("s-1", Any, [3])]).await.unwrap_err();
+    assert!(late.is_transient() && late.to_string().contains("asked for before"), "{late}");
+    first.await.unwrap_err();
+    for id in [1, 3] {
+        store.append(vec![append("s-1", Any, [id])]).await.unwrap();
+    }
+    assert_eq!(log.everything().iter().map(|event| event.id.0.as_u128()).collect::<Vec<_>>(), [1, 3]);
 }

@@ -82,7 +82,11 @@ impl Shared {
         let gone = || unavailable("the store is being closed");
         let (tell, learnt) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
-        door.calls.send(Call { learnt, answer }).map_err(|_| gone())?;
+        {
+            let _closed = self.gate.close();
+            let is_late = self.gate.has_failed();
+            door.calls.send(Call { learnt, answer, is_late }).map_err(|_| gone())?;
+        }
         let with_slot = |append: Append| {
             let slot = self.streams.slot(&append.stream);
             (append, slot)
@@ -100,7 +104,10 @@ impl Shared {
             let unread = unread.into_iter().collect();
             door.spawn(learning(Arc::clone(self), unread, appends, tell));
         }
-        let done = answered.await.map_err(|_| gone())??;
+        let done = match answered.await.map_err(|_| gone())? {
+            Ok(done) => done,
+            Err(failed) => return Err(failed.heard().unwrap_or_else(gone)),
+        };
         let answers = batch.iter().zip(done).map(|(append, done)| self.answer(append, done));
         iter(answers.collect::<Vec<_>>()).buffered(READS_MAX).try_collect().await
     }

@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::convert::unavailable;
+use super::gate::{Failed, Gate};
 use super::job::{Done, Job, Stage};
 use super::known::{Slot, lock};
 use super::session::{Flying, Heard, Session};
@@ -44,14 +45,19 @@ pub(super) type Learnt = Result<Vec<(Append, Slot)>, String>;
 pub(super) struct Call {
     /// Dropped, nobody need learn for it any more.
     pub(super) learnt: oneshot::Receiver<Learnt>,
-    pub(super) answer: oneshot::Sender<Result<Vec<Done>, Error>>,
+    pub(super) answer: Answer,
+    /// Made before its caller could hear that what it had asked for before has failed.
+    pub(super) is_late: bool,
 }
+
+/// To a caller.
+type Answer = oneshot::Sender<Result<Vec<Done>, Failed>>;
 
 /// A call whose appends are under way.
 struct Open {
     count: usize,
     done: Vec<Done>,
-    answer: oneshot::Sender<Result<Vec<Done>, Error>>,
+    answer: Answer,
 }
 
 /// All that is under way.
@@ -78,13 +84,13 @@ struct Flight {
 
 /// Runs until nobody can call any more.
 pub(super) async fn run(shared: Arc<Shared>, mut calls: UnboundedReceiver<Call>) {
+    let gate = Arc::clone(&shared.gate);
     let mut flight = Flight::new(shared);
     let mut waiting: Option<Call> = None;
     let mut waits_since = Instant::now();
     loop {
         if let Err(error) = flight.advance().await {
-            flight.fail(&error);
-            turn_away(&error, &mut calls, waiting.take());
+            flight.fail(&error, &mut calls, waiting.take());
         }
         flight.settle();
         let has_room = flight.has_room();
@@ -97,11 +103,15 @@ pub(super) async fn run(shared: Arc<Shared>, mut calls: UnboundedReceiver<Call>)
                     match learnt {
                         Ok(appends) => flight.take(appends, call.answer),
                         // What was asked for before goes on.
-                        Err(reason) => turn_away(&unavailable(reason), &mut calls, Some(call)),
+                        Err(reason) => turn_away(&gate, &unavailable(reason), &mut calls, Some(call)),
                     }
                 }
             }
             call = calls.recv(), if waiting.is_none() => match call {
+                Some(call) if call.is_late => {
+                    let reason = "what was asked for before has failed; ask again";
+                    turn_away(&gate, &unavailable(reason), &mut calls, Some(call));
+                }
                 Some(call) => (waiting, waits_since) = (Some(call), Instant::now()),
                 None => return,
             },
@@ -110,12 +120,11 @@ pub(super) async fn run(shared: Arc<Shared>, mut calls: UnboundedReceiver<Call>)
                 if let Some(session) = flight.session.take() {
                     flight.shared.link.lost(session.generation, &trouble).await;
                 }
-                flight.fail(&unavailable(&trouble));
-                turn_away(&unavailable(trouble), &mut calls, waiting.take());
+                flight.fail(&unavailable(trouble), &mut calls, waiting.take());
             }
             () = sleep_until(waits_since.max(flight.progress) + call_timeout), if is_idle && waiting.is_some() => {
                 let reason = format!("what its streams hold is not read within {call_timeout:?}; ask again");
-                turn_away(&unavailable(reason), &mut calls, waiting.take());
+                turn_away(&gate, &unavailable(reason), &mut calls, waiting.take());
             }
         }
     }
@@ -162,7 +171,7 @@ impl Flight {
             && self.answers.len() < self.shared.options.appends_max
     }
 
-    fn take(&mut self, appends: Vec<(Append, Slot)>, answer: oneshot::Sender<Result<Vec<Done>, Error>>) {
+    fn take(&mut self, appends: Vec<(Append, Slot)>, answer: Answer) {
         if self.jobs.is_empty() {
             self.progress = Instant::now();
         }
@@ -336,8 +345,10 @@ impl Flight {
         Err(unavailable(format!("others write to a stream of {} all the time", kind(&job.append.stream))))
     }
 
-    /// Everything under way fails.
-    fn fail(&mut self, error: &Error) {
+    /// Everything under way fails, and all that was asked for behind it.
+    fn fail(&mut self, error: &Error, calls: &mut UnboundedReceiver<Call>, waiting: Option<Call>) {
+        let gate = Arc::clone(&self.shared.gate);
+        let closed = gate.close();
         for job in self.jobs.drain(..) {
             // It may have been written all the same.
             lock(&job.slot).doubt();
@@ -348,8 +359,10 @@ impl Flight {
         (self.is_broken, self.is_overrun) = (false, false);
         for call in self.calls.drain(..) {
             // Who has gone does not need it.
-            drop(call.answer.send(Err(again(error))));
+            drop(call.answer.send(Err(Failed::new(&gate, again(error)))));
         }
+        drop(closed);
+        turn_away(&gate, error, calls, waiting);
     }
 }
 
@@ -359,10 +372,12 @@ fn again(error: &Error) -> Error {
 }
 
 /// A call and all that were made behind it fail.
-fn turn_away(error: &Error, calls: &mut UnboundedReceiver<Call>, first: Option<Call>) {
+fn turn_away(gate: &Arc<Gate>, error: &Error, calls: &mut UnboundedReceiver<Call>, first: Option<Call>) {
+    let _closed = gate.close();
     let mut next = first.or_else(|| calls.try_recv().ok());
     while let Some(call) = next {
-        drop(call.answer.send(Err(again(error))));
+        // Who has gone does not need it.
+        drop(call.answer.send(Err(Failed::new(gate, again(error)))));
         next = calls.try_recv().ok();
     }
 }

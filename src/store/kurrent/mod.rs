@@ -45,6 +45,7 @@ mod convert;
 mod ended;
 mod flight;
 mod follow;
+mod gate;
 mod identity;
 mod job;
 mod known;
@@ -187,6 +188,7 @@ impl Options {
 /// What all calls share.
 struct Shared {
     options: Options,
+    gate: Arc<gate::Gate>,
     link: Link,
     streams: Streams,
     /// Reads that may still begin: servers refuse more than some.
@@ -229,7 +231,8 @@ impl Kurrent {
     fn with(id: StoreId, named: Option<StoreId>, options: Options) -> Result<Self, Error> {
         let link = Link::new(named, &options)?;
         let streams = Streams::new(options.ids_max);
-        let shared = Arc::new(Shared { link, streams, reads: Semaphore::new(READS_MAX), options });
+        let (gate, reads) = (Arc::default(), Semaphore::new(READS_MAX));
+        let shared = Arc::new(Shared { link, streams, gate, reads, options });
         let (calls, called) = unbounded_channel();
         let door = Door::new(calls, flight::run(Arc::clone(&shared), called));
         Ok(Self { id, shared, door })
